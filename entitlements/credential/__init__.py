@@ -1,0 +1,80 @@
+"""Cards that cannot be forged: claims, keys, the JWT form, and the proofs machines give each other.
+
+Pure: no I/O, no clock (time is an argument), no logging. Begin at
+:func:`~entitlements.credential.presentation.verify_presentation` (gate) and
+:func:`~entitlements.credential.jwt.sign_card` (service).
+"""
+
+from entitlements.credential.assertion import (
+    AssertionClaims,
+    AssertionCode,
+    sign_assertion,
+    unverified_reader_id,
+    verify_assertion,
+)
+from entitlements.credential.claims import (
+    CardClaims,
+    CardForm,
+    Channel,
+    Refused,
+    UnverifiedPresentation,
+    VerifiedCard,
+)
+from entitlements.credential.errors import (
+    AssertionRefused,
+    CredentialError,
+    InvalidClaimsError,
+    InvalidEncodingError,
+    InvalidKeyError,
+    TokenError,
+)
+from entitlements.credential.es256 import (
+    generate_private_key,
+    private_key_from_pem,
+    private_key_to_pem,
+    public_key_from_jwk,
+    public_key_to_jwk,
+    thumbprint,
+)
+from entitlements.credential.jws import sign_compact, verify_compact
+from entitlements.credential.jwt import CLOCK_LEEWAY, sign_card, verify_card, verify_card_pyjwt
+from entitlements.credential.keys import KeySet, SigningKey, VerificationKey, make_kid
+from entitlements.credential.presentation import VerifiedMemory, verify_presentation
+
+__all__ = [
+    "CLOCK_LEEWAY",
+    "AssertionClaims",
+    "AssertionCode",
+    "AssertionRefused",
+    "CardClaims",
+    "CardForm",
+    "Channel",
+    "CredentialError",
+    "InvalidClaimsError",
+    "InvalidEncodingError",
+    "InvalidKeyError",
+    "KeySet",
+    "Refused",
+    "SigningKey",
+    "TokenError",
+    "UnverifiedPresentation",
+    "VerificationKey",
+    "VerifiedCard",
+    "VerifiedMemory",
+    "generate_private_key",
+    "make_kid",
+    "private_key_from_pem",
+    "private_key_to_pem",
+    "public_key_from_jwk",
+    "public_key_to_jwk",
+    "sign_assertion",
+    "sign_card",
+    "sign_compact",
+    "thumbprint",
+    "unverified_reader_id",
+    "verify_assertion",
+    "verify_card",
+    "verify_card_pyjwt",
+    "verify_compact",
+    "verify_presentation",
+]

@@ -1,0 +1,1 @@
+"""Wire forms between service and readers: the feed downwards, taps and status upwards. JSON by msgspec."""
