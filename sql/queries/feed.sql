@@ -1,0 +1,215 @@
+-- name: next_issue_number$
+-- The tenant's next issue number; its row stays locked until the end of the transaction.
+UPDATE tenant SET issue_number = issue_number + 1 WHERE tenant = :tenant RETURNING issue_number;
+
+-- name: lock_tenant$
+-- Serialises feed writers of a tenant; as strong a lock as the update above takes, so that foreign keys do not wait.
+SELECT issue_number FROM tenant WHERE tenant = :tenant FOR NO KEY UPDATE;
+
+-- name: bind_tenant$
+-- Whose rows the rest of this transaction sees.
+SELECT set_config('rescard.tenant', :tenant, true);
+
+-- name: bound_tenant$
+-- Whose rows this transaction sees.
+SELECT current_setting('rescard.tenant', true);
+
+-- name: add_feed$
+-- A feed on first use; nothing comes back where it was there before.
+INSERT INTO feed (tenant, area, horizon_from, horizon_until)
+VALUES (:tenant, :area, :horizon_from, :horizon_until)
+ON CONFLICT DO NOTHING
+RETURNING true;
+
+-- name: feeds
+-- Feeds of a tenant, or those of the named areas, in the order in which they are locked.
+SELECT area, epoch, number, horizon_from, horizon_until
+FROM feed
+WHERE tenant = :tenant AND (:areas::text[] IS NULL OR area = ANY (:areas::text[]))
+ORDER BY area;
+
+-- name: cards
+-- Cards of a tenant, or those of the named people.
+SELECT card_index, card_id, state, person_id
+FROM card
+WHERE tenant = :tenant AND (:people::uuid[] IS NULL OR person_id = ANY (:people::uuid[]))
+ORDER BY card_index;
+
+-- name: told_rows
+-- What the feeds of these areas last told of these cards (of all cards where none are named).
+SELECT area, card_index, state, profile_id
+FROM card_row
+WHERE tenant = :tenant AND area = ANY (:areas::text[])
+  AND (:indexes::integer[] IS NULL OR card_index = ANY (:indexes::integer[]));
+
+-- name: known_profiles
+-- Numbers of profiles by their content.
+SELECT p.area, p.digest, p.profile_id
+FROM profile p
+JOIN unnest(:areas::text[], :digests::bytea[]) AS wanted (area, digest) USING (area, digest)
+WHERE p.tenant = :tenant;
+
+-- name: add_profiles
+-- New profiles of one area under the smallest free numbers; the caller holds the tenant's lock.
+INSERT INTO profile (tenant, area, profile_id, digest, body)
+SELECT :tenant, :area, free.profile_id, new.digest, new.body
+FROM unnest(:digests::bytea[], :bodies::bytea[]) WITH ORDINALITY AS new (digest, body, place)
+JOIN (
+    SELECT candidate AS profile_id, row_number() OVER (ORDER BY candidate) AS place
+    FROM generate_series(
+        0,
+        (SELECT count(*) FROM profile WHERE tenant = :tenant AND area = :area)::integer + cardinality(:digests::bytea[])
+    ) AS candidate
+    WHERE NOT EXISTS (
+        SELECT FROM profile p WHERE p.tenant = :tenant AND p.area = :area AND p.profile_id = candidate
+    )
+    ORDER BY candidate
+    LIMIT cardinality(:digests::bytea[])
+) AS free USING (place)
+RETURNING digest, profile_id;
+
+-- name: take_numbers
+-- The last of n new numbers of each feed, under its row lock: gapless, because nobody else numbers until we commit.
+UPDATE feed f SET number = f.number + wanted.n
+FROM unnest(:areas::text[], :counts::bigint[]) AS wanted (area, n)
+WHERE f.tenant = :tenant AND f.area = wanted.area
+RETURNING f.area, f.number;
+
+-- name: add_changes!
+-- Changes as readers get them.
+INSERT INTO feed_change (tenant, area, number, issue_number, body, card_id)
+SELECT :tenant, new.area, new.number, :issue_number, new.body, new.card_id
+FROM unnest(:areas::text[], :numbers::bigint[], :bodies::bytea[], :card_ids::bytea[])
+    AS new (area, number, body, card_id);
+
+-- name: put_rows!
+-- What the feeds tell of these cards from now on.
+INSERT INTO card_row (tenant, area, card_index, card_id, state, profile_id)
+SELECT :tenant, new.area, new.card_index, new.card_id, new.state, new.profile_id
+FROM unnest(:areas::text[], :indexes::integer[], :card_ids::bytea[], :states::smallint[], :profiles::integer[])
+    AS new (area, card_index, card_id, state, profile_id)
+ON CONFLICT (tenant, area, card_index) DO UPDATE
+SET card_id = EXCLUDED.card_id, state = EXCLUDED.state, profile_id = EXCLUDED.profile_id;
+
+-- name: new_epoch
+-- Readers of these feeds start over from a snapshot. The number goes on, so that no two changes ever share one.
+UPDATE feed SET epoch = gen_random_uuid(), number = number + 1
+WHERE tenant = :tenant AND (:areas::text[] IS NULL OR area = ANY (:areas::text[]))
+RETURNING area, number;
+
+-- name: move_horizon!
+-- The time for which the feed's grants are complete.
+UPDATE feed SET horizon_from = :horizon_from, horizon_until = :horizon_until WHERE tenant = :tenant;
+
+-- name: stale_horizons
+-- Tenants with a feed whose horizon began before this instant.
+SELECT DISTINCT tenant FROM feed WHERE horizon_from < :horizon_from ORDER BY tenant;
+
+-- name: try_horizon_lock$
+-- One process at a time moves a tenant's horizon.
+SELECT pg_try_advisory_xact_lock(hashtextextended('rescard.horizon/' || :tenant::text, 0));
+
+-- name: prune_profiles!
+-- Profiles that no card has any more.
+DELETE FROM profile p
+WHERE p.tenant = :tenant
+  AND NOT EXISTS (
+      SELECT FROM card_row r WHERE r.tenant = p.tenant AND r.area = p.area AND r.profile_id = p.profile_id
+  );
+
+-- name: card_keys
+-- Card-signing keys of a tenant that may be believed, oldest first.
+SELECT public_jwk
+FROM signing_key
+WHERE tenant = :tenant AND purpose = 'card' AND state <> 'revoked'
+ORDER BY created_at, kid;
+
+-- name: head^
+-- Where a feed stands.
+SELECT f.epoch, f.number, t.issue_number, f.horizon_from, f.horizon_until
+FROM feed f JOIN tenant t USING (tenant)
+WHERE f.tenant = :tenant AND f.area = :area;
+
+-- name: heads
+-- Where these feeds stand, of any tenant: for the pump that feeds all streams of a process.
+SELECT f.tenant, f.area, f.epoch, f.number, t.issue_number
+FROM feed f
+JOIN tenant t USING (tenant)
+JOIN unnest(:tenants::text[], :areas::text[]) AS wanted (tenant, area) USING (tenant, area);
+
+-- name: changes
+-- Changes after a number up to another, oldest first.
+SELECT number, body
+FROM feed_change
+WHERE tenant = :tenant AND area = :area AND number > :after AND number <= :upto
+ORDER BY number
+LIMIT :limit;
+
+-- name: lost_readers
+-- Those of these readers that are revoked, gone, or no longer enrolled for what they listen to.
+SELECT wanted.reader_id
+FROM unnest(:readers::uuid[], :feeds::text[]) AS wanted (reader_id, feed)
+LEFT JOIN reader r ON r.reader_id = wanted.reader_id AND r.state = 'active'
+WHERE r.reader_id IS NULL OR NOT wanted.feed = ANY (r.feeds);
+
+-- name: newest_snapshot^
+-- The newest snapshot of the feed's present epoch.
+SELECT s.number, s.manifest
+FROM feed_snapshot s JOIN feed f USING (tenant, area, epoch)
+WHERE tenant = :tenant AND area = :area
+ORDER BY s.number DESC
+LIMIT 1;
+
+-- name: snapshot_lock$
+-- One process at a time builds a snapshot of a feed. Held by the session: the snapshot of the data must be taken after it.
+SELECT pg_advisory_lock(hashtextextended('rescard.snapshot/' || :tenant::text || '/' || :area::text, 0));
+
+-- name: snapshot_unlock$
+-- The next one may build.
+SELECT pg_advisory_unlock(hashtextextended('rescard.snapshot/' || :tenant::text || '/' || :area::text, 0));
+
+-- name: used_profiles
+-- Profiles that cards of this feed have.
+SELECT p.profile_id, p.body
+FROM profile p
+WHERE p.tenant = :tenant AND p.area = :area
+  AND EXISTS (SELECT FROM card_row r WHERE r.tenant = p.tenant AND r.area = p.area AND r.profile_id = p.profile_id)
+ORDER BY p.profile_id;
+
+-- name: packed_rows
+-- Every card of a feed for COPY in binary: index, tag (first four bytes of the card id), state, number of the profile.
+SELECT card_index, substring(card_id FROM 1 FOR 4) AS tag, state, profile_id
+FROM card_row
+WHERE tenant = :tenant AND area = :area;
+
+-- name: add_snapshot!
+-- A snapshot; one of the same number is the same.
+INSERT INTO feed_snapshot (tenant, area, epoch, number, manifest, meta, meta_sha256, rows, rows_sha256)
+VALUES (:tenant, :area, :epoch, :number, :manifest, :meta, :meta_sha256, :rows, :rows_sha256)
+ON CONFLICT DO NOTHING;
+
+-- name: prune_snapshots!
+-- Keeps the newest few of a feed, and none of before a time.
+DELETE FROM feed_snapshot
+WHERE tenant = :tenant AND area = :area
+  AND (created_at < :before OR (epoch, number) NOT IN (
+      SELECT epoch, number FROM feed_snapshot
+      WHERE tenant = :tenant AND area = :area
+      ORDER BY number DESC LIMIT :keep
+  ));
+
+-- name: prune_changes!
+-- Changes that every kept snapshot has and that are older than any reader's patience.
+DELETE FROM feed_change
+WHERE tenant = :tenant AND area = :area AND written_at < :before
+  AND number <= coalesce(
+      (SELECT min(number) FROM feed_snapshot WHERE tenant = :tenant AND area = :area),
+      (SELECT number FROM feed WHERE tenant = :tenant AND area = :area)
+  );
+
+-- name: part$
+-- One part of a snapshot by its content.
+SELECT CASE WHEN meta_sha256 = :sha256 THEN meta ELSE rows END
+FROM feed_snapshot
+WHERE tenant = :tenant AND area = :area AND (meta_sha256 = :sha256 OR rows_sha256 = :sha256)
+LIMIT 1;

@@ -1,0 +1,81 @@
+-- name: lock_site$
+-- Uploads from a site that concern units follow one another: of a tap and its passage, sent at the same time, the later
+-- one sees the earlier.
+SELECT pg_advisory_xact_lock(hashtextextended('rescard.site/' || :tenant::text || '/' || :site::text, 0));
+
+-- name: add_taps
+-- Stores a batch; comes back with what was new. A tap_id that is there already is left as it was.
+INSERT INTO tap (
+    tenant, reader_id, tap_id, site_id, lane_id, direction, happened_at, card_tenant, card_id, service_id,
+    service_version, outcome, reason, band, pence, effects, media, feed, feed_number, online, clock_trusted,
+    clock_offset_ms, detail, acts_for, item
+)
+SELECT
+    :tenant, :reader_id, item.tap_id, item.site_id, item.lane_id, item.direction, item.happened_at, item.card_tenant,
+    item.card_id, item.service_id, item.service_version, item.outcome, item.reason, item.band, item.pence,
+    item.effects::jsonb, item.media, item.feed, item.feed_number, item.online, item.clock_trusted,
+    item.clock_offset_ms, item.detail, item.acts_for, item.item
+FROM unnest(
+    :tap_ids::uuid[], :sites::text[], :lanes::text[], :directions::text[], :moments::timestamptz[],
+    :card_tenants::text[], :cards::bytea[], :services::text[], :service_versions::integer[], :outcomes::text[],
+    :reasons::text[], :bands::text[], :pence::integer[], :effects::text[], :media::text[], :feeds::text[],
+    :feed_numbers::bigint[], :online::boolean[], :clock_trusted::boolean[], :clock_offsets::bigint[], :details::text[],
+    :acting::integer[], :items::text[]
+) AS item (
+    tap_id, site_id, lane_id, direction, happened_at, card_tenant, card_id, service_id, service_version, outcome,
+    reason, band, pence, effects, media, feed, feed_number, online, clock_trusted, clock_offset_ms, detail,
+    acts_for, item
+)
+ON CONFLICT (tenant, tap_id) DO NOTHING
+RETURNING tap_id, site_id, lane_id, happened_at, outcome, reason;
+
+-- name: kept_taps
+-- What stands under these ids.
+SELECT tap_id, site_id, lane_id, happened_at, outcome, reason
+FROM tap
+WHERE tenant = :tenant AND tap_id = ANY (:tap_ids::uuid[]);
+
+-- name: add_passages
+-- Stores what passage contacts said; comes back with what was new.
+INSERT INTO passage (tenant, tap_id, result, happened_at)
+SELECT :tenant, item.tap_id, item.result, item.happened_at
+FROM unnest(:tap_ids::uuid[], :outcomes::text[], :moments::timestamptz[]) AS item (tap_id, result, happened_at)
+ON CONFLICT (tenant, tap_id) DO NOTHING
+RETURNING tap_id, result, happened_at;
+
+-- name: kept_passages
+-- What stands under these ids.
+SELECT tap_id, result, happened_at
+FROM passage
+WHERE tenant = :tenant AND tap_id = ANY (:tap_ids::uuid[]);
+
+-- name: not_passed
+-- Those of a site's taps after whose release nobody passed.
+SELECT tap.tap_id, tap.card_tenant, tap.service_version
+FROM tap
+JOIN passage ON passage.tenant = tap.tenant AND passage.tap_id = tap.tap_id
+WHERE tap.tenant = :tenant AND tap.tap_id = ANY (:tap_ids::uuid[]) AND tap.site_id = :site
+  AND tap.card_tenant IS NOT NULL AND passage.result IN ('timed_out', 'fault');
+
+-- name: list_taps
+-- Taps of the tenant's sites, newest first, older than the given one, each with its passage.
+SELECT tap.*, passage.result AS passage_result, passage.happened_at AS passage_at
+FROM tap
+LEFT JOIN passage ON passage.tenant = tap.tenant AND passage.tap_id = tap.tap_id
+WHERE tap.tenant = :tenant
+  AND (:site::text IS NULL OR tap.site_id = :site)
+  AND (:lane::text IS NULL OR tap.lane_id = :lane)
+  AND (:outcome::text IS NULL OR tap.outcome = :outcome)
+  AND (:card_id::bytea IS NULL OR tap.card_id = :card_id)
+  AND (:since::timestamptz IS NULL OR tap.happened_at >= :since)
+  AND (:until::timestamptz IS NULL OR tap.happened_at < :until)
+  AND (:before_at::timestamptz IS NULL OR (tap.happened_at, tap.tap_id) < (:before_at, :before_id::uuid))
+ORDER BY tap.happened_at DESC, tap.tap_id DESC
+LIMIT :limit;
+
+-- name: get_tap^
+-- One tap with its passage.
+SELECT tap.*, passage.result AS passage_result, passage.happened_at AS passage_at
+FROM tap
+LEFT JOIN passage ON passage.tenant = tap.tenant AND passage.tap_id = tap.tap_id
+WHERE tap.tenant = :tenant AND tap.tap_id = :tap_id;

@@ -1,0 +1,20 @@
+-- name: put^
+-- The word of another system on a person; an older one than the known does not count, and nothing comes back.
+INSERT INTO upstream_word (tenant, person_id, name, not_blocked, said_at, told_by)
+VALUES (:tenant, :person_id, :name, :not_blocked, :said_at, :told_by)
+ON CONFLICT (tenant, person_id, name) DO UPDATE
+SET not_blocked = EXCLUDED.not_blocked, said_at = EXCLUDED.said_at, told_by = EXCLUDED.told_by
+WHERE upstream_word.said_at <= EXCLUDED.said_at
+RETURNING *;
+
+-- name: of_person
+-- Every system's last word on a person.
+SELECT * FROM upstream_word WHERE tenant = :tenant AND person_id = :person_id ORDER BY name;
+
+-- name: recent
+-- Words of these systems, each since its own time.
+SELECT w.*
+FROM upstream_word w
+JOIN unnest(:names::text[], :sinces::timestamptz[]) AS wanted (name, since) USING (name)
+WHERE w.tenant = :tenant AND w.said_at >= wanted.since
+ORDER BY w.name, w.person_id;

@@ -1,0 +1,69 @@
+-- State of a reader that must survive a killed process: SQLite, file state.db.
+
+-- name: schema
+CREATE TABLE IF NOT EXISTS change (
+    feed  TEXT NOT NULL,
+    epoch TEXT NOT NULL,
+    n     INTEGER NOT NULL,
+    body  BLOB NOT NULL,
+    PRIMARY KEY (feed, epoch, n)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS note (
+    name TEXT PRIMARY KEY,
+    body BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS presence (
+    card   BLOB PRIMARY KEY,
+    body   BLOB NOT NULL,
+    at     INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS own (
+    tap    TEXT PRIMARY KEY,
+    body   BLOB NOT NULL
+) WITHOUT ROWID;
+
+-- name: add_change
+INSERT OR REPLACE INTO change (feed, epoch, n, body) VALUES (?, ?, ?, ?)
+
+-- name: changes_after
+SELECT n, body FROM change WHERE feed = ? AND epoch = ? AND n > ? ORDER BY n
+
+-- name: forget_changes
+DELETE FROM change WHERE feed = ? AND (epoch <> ? OR n <= ?)
+
+-- name: set_note
+INSERT INTO note (name, body) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body
+
+-- name: get_note
+SELECT body FROM note WHERE name = ?
+
+-- name: set_presence
+INSERT INTO presence (card, body, at) VALUES (?, ?, ?)
+ON CONFLICT (card) DO UPDATE SET body = excluded.body, at = excluded.at
+
+-- name: all_presence
+SELECT card, body FROM presence
+
+-- name: forget_presence
+DELETE FROM presence WHERE at < ?
+
+-- name: set_own
+INSERT INTO own (tap, body) VALUES (?, ?) ON CONFLICT (tap) DO UPDATE SET body = excluded.body
+
+-- name: drop_own
+DELETE FROM own WHERE tap = ?
+
+-- name: all_own
+SELECT tap, body FROM own ORDER BY tap
+
+-- name: wipe_own
+DELETE FROM own
+
+-- name: wipe_changes
+DELETE FROM change
+
+-- name: wipe_notes
+DELETE FROM note
+
+-- name: wipe_presence
+DELETE FROM presence
