@@ -1,0 +1,1 @@
+"""Lamps, tones and words at a gate."""

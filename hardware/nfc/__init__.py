@@ -1,0 +1,1 @@
+"""NFC readers and the dialogues with cards."""
