@@ -1,0 +1,296 @@
+"""The decision for one presentation at one lane, from what is in memory: no device, no network, no disk.
+
+Verify the presentation, find the card's row in the feeds of its issuer that the lane works with, decide each service
+that the lane offers. The first service that allows wins; otherwise the refusal that got furthest in the order of the
+entitlements page, since it is the one the person can do something about. A card that its holder may present for
+somebody else is tried by its holder's own rights first, in all feeds, then for each of those others.
+
+No lane has a keypad or a way to say how many children come along: nobody has entered a PIN, and no children accompany
+anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+import structlog
+
+from entitlements.credential.claims import UNKNOWN_KEY, CardClaims, Refused, UnverifiedPresentation, VerifiedCard
+from entitlements.credential.errors import InvalidKeyError
+from entitlements.credential.keys import KeySet
+from entitlements.credential.presentation import VerifiedMemory, verify_presentation
+from entitlements.decide import Moment, State, Subject, TapInput, decide
+from entitlements.model import CardState, Decision, Instant, Outcome, Reason, ServiceId, TenantId
+from entitlements.situation import Acting
+from entitlements.wire.rows import card_tag
+from readers.background import Party, SiteState, acting_for, own_of, state_for
+from readers.catalogue import Offered
+from readers.clock import TrustedClock
+from readers.feed import Feed
+from readers.judgement import REQUIRES, Judgement, Place, furthest, refer
+from readers.own import Own
+from readers.presence import Visitor, VisitorKey, card_key, scope_key
+
+_log = structlog.get_logger(__name__)
+
+
+class Gate:
+    """Decides for all lanes of the site, which share the feeds, the site's state and the memory of verified cards."""
+
+    def __init__(self, feeds: Mapping[str, Feed], clock: TrustedClock, site: SiteState) -> None:
+        self._feeds = feeds
+        self._clock = clock
+        self._site = site
+        self._memory = VerifiedMemory()
+        self._keys = KeySet()
+        self._by_tenant: dict[str, tuple[object, KeySet]] = {}
+
+    def rekey(self) -> None:
+        """Take over the card keys of the feeds; call after changes were applied.
+
+        A tenant's keys come from that of its feeds which is furthest, so that a key taken out in an emergency is out.
+        """
+        changed = False
+        newest: dict[str, Feed] = {}
+        for feed in self._feeds.values():
+            if feed.cache is None:
+                continue
+            other = newest.get(feed.tenant)
+            if other is None or other.cache is None or feed.cache.issue_number > other.cache.issue_number:
+                newest[feed.tenant] = feed
+        for tenant, feed in newest.items():
+            document = feed.cache.contents.keys if feed.cache is not None else {}
+            known = self._by_tenant.get(tenant)
+            if known is not None and known[0] is document:
+                continue
+            try:
+                self._by_tenant[tenant] = (document, KeySet.from_jwks(TenantId(tenant), document))
+                changed = True
+            except InvalidKeyError as error:
+                _log.error(
+                    "the card keys of a feed cannot be used; the last good ones stay",
+                    feed=feed.name,
+                    problem=str(error),
+                )
+        if changed:
+            self._keys = _merge(keys for _, keys in self._by_tenant.values())
+
+    def wipe(self) -> None:
+        """Forget keys and cards, after this reader was revoked."""
+        self._keys = KeySet()
+        self._by_tenant.clear()
+        self._memory = VerifiedMemory()
+
+    def judge(self, data: bytes, media: str, place: Place, *, at_ms: int | None = None) -> Judgement:
+        """Decide a presentation on the way in. Never raises, never waits. ``at_ms`` is now by the corrected clock."""
+        now = Instant((self._clock.now_ms() if at_ms is None else at_ms) // 1000)
+        trusted = self._clock.trusted
+        card = verify_presentation(UnverifiedPresentation(data=data, media=media), self._keys, now, self._memory)
+        if isinstance(card, Refused):
+            return self._not_verified(card, place, trusted=trusted)
+        claims = card.claims
+        feeds = [feed for area in place.lane.areas if (feed := self._feeds.get(f"{claims.issuer}/{area}")) is not None]
+        best: Judgement | None = None
+        own: list[Judgement] = []
+        for feed in feeds:
+            judgement = self._judge_in(feed, card, place, now, trusted=trusted)
+            if judgement.decision.outcome is Outcome.ALLOW:
+                return judgement
+            own.append(judgement)
+            if best is None or judgement.rank > best.rank:
+                best = judgement
+        if best is None:
+            return Judgement(
+                decision=Decision(outcome=Outcome.DENY, reason=Reason.UNKNOWN_CARD),
+                claims=claims,
+                detail=f"this lane works with no feed of {claims.issuer}",
+            )
+        for refused in own:
+            for judgement in self._for_others(refused, card, place):
+                if judgement.decision.outcome is Outcome.ALLOW:
+                    return judgement
+                if judgement.rank > best.rank:
+                    best = judgement
+        stale = tuple(
+            feed for feed in feeds if feed.cache is not None and claims.issue_number > feed.cache.issue_number
+        )
+        if best.decision.reason == Reason.UNKNOWN_CARD and stale:
+            return msgspec.structs.replace(best, stale=stale)
+        return best
+
+    def identify(self, data: bytes, media: str) -> CardClaims | None:
+        """Whose card it is, for the way out; None if it is no card of ours. Nothing is decided."""
+        now = Instant(self._clock.now_ms() // 1000)
+        card = verify_presentation(UnverifiedPresentation(data=data, media=media), self._keys, now, self._memory)
+        return None if isinstance(card, Refused) else card.claims
+
+    def own_of(self, judgement: Judgement) -> tuple[Own, ...]:
+        """What an allowed tap takes here, for the book of the site's own entries."""
+        party, offered, moment = judgement.party, judgement.offered, judgement.moment
+        if party is None or offered is None or offered.compiled is None or moment is None:
+            return ()
+        return own_of(party, offered.compiled, offered.needs, judgement.decision, moment, self._site.own)
+
+    def visitor(self, judgement: Judgement) -> Visitor | None:
+        """Whose visit a tap on the way in begins, by every key that they have here; None if it is not known."""
+        claims, party = judgement.claims, judgement.party
+        if claims is None:
+            return None
+        presenter = self.keys_of(claims)
+        if party is None:
+            return Visitor(keys=presenter, by=presenter[0])
+        keys = [*(self._person_keys(party.feed, party.index, party.key) if judgement.acting else presenter)]
+        offered = judgement.offered
+        if offered is not None:
+            account_keys = party.keys(offered.compiled) if offered.needs.holder else {}
+            keys += party.visitor_keys(offered.needs.scopes, account_keys)
+        # The person if known, so that leaving on a renewed card ends what the old one began.
+        return Visitor(keys=tuple(dict.fromkeys(keys)), by=presenter[-1])
+
+    def keys_of(self, claims: CardClaims) -> tuple[VisitorKey, ...]:
+        """Keys under which a card's holder is or was inside: the card, then the person in each feed of the council."""
+        tag = card_tag(claims.card_id)
+        card = card_key(claims.issuer, claims.index, tag)
+        known = [feed.name for feed in self._feeds.values() if feed.tenant == claims.issuer]
+        keys = [card]
+        for name in known:
+            if self._feeds[name].lookup(claims.index, tag) is not None:
+                keys += self._person_keys(name, claims.index, card)[1:]
+        return tuple(keys)
+
+    def _person_keys(self, name: str, index: int, card: VisitorKey) -> list[VisitorKey]:
+        cache = self._feeds[name].cache if name in self._feeds else None
+        holder = None if cache is None else cache.contents.holdings.holder(index)
+        person = None if holder is None else holder.keys.get("person")
+        return [card] if person is None else [card, scope_key(name, "person", person)]
+
+    def _judge_in(self, feed: Feed, card: VerifiedCard, place: Place, now: Instant, *, trusted: bool) -> Judgement:
+        claims = card.claims
+        tag = card_tag(claims.card_id)
+        found = feed.lookup(claims.index, tag)
+        cache = feed.cache
+        if cache is None:
+            return refer(feed, claims, Reason.CACHE_TOO_OLD, "this gate has no data of the feed yet")
+        if found is None:
+            return Judgement(
+                decision=Decision(outcome=Outcome.DENY, reason=Reason.UNKNOWN_CARD),
+                claims=claims,
+                feed=feed,
+                number=cache.number,
+            )
+        if now >= cache.contents.horizon.ends:
+            # Beyond the horizon nothing was compiled: birthdays and last days are not known there.
+            return refer(feed, claims, Reason.CACHE_TOO_OLD, "the time for which rights were compiled is over")
+        state, profile = found
+        party = Party(feed.name, cache.contents.holdings, index=claims.index, tag=tag, card=state, profile=profile)
+        moment = Moment(
+            at=now,
+            site=place.site,
+            zone=place.zone,
+            online=feed.online,
+            cache_age=feed.age_seconds(),
+            clock_trusted=trusted,
+        )
+        best = self._best(feed, card, party, moment, place, acting=None)
+        if best is None:
+            return Judgement(
+                decision=Decision(outcome=Outcome.DENY, reason=Reason.WRONG_SITE),
+                claims=claims,
+                feed=feed,
+                number=cache.number,
+                party=party,
+                moment=moment,
+                detail="no service is offered at this lane",
+            )
+        return best
+
+    def _for_others(self, refused: Judgement, card: VerifiedCard, place: Place) -> Iterator[Judgement]:
+        """The same presentation for those whom the card may be presented for, in the feed where it was refused."""
+        feed, presenter, moment = refused.feed, refused.party, refused.moment
+        if feed is None or presenter is None or moment is None or presenter.card is not CardState.ACTIVE:
+            return
+        if not feed.catalogue.acts_for or presenter.holder is None:
+            return
+        for other in presenter.holder.acts_for:
+            found = feed.lookup(other.index, other.tag)
+            # The delegation hangs on the holder's card as well: a lost or revoked one lends nobody anything.
+            if found is None or found[0] is not CardState.ACTIVE:
+                continue
+            party = Party(
+                feed.name, presenter.holdings, index=other.index, tag=other.tag, card=presenter.card, profile=found[1]
+            )
+            acting = acting_for(other, presenter.profile)
+            best = self._best(feed, card, party, moment, place, acting=acting)
+            if best is not None:
+                yield best
+
+    def _best(
+        self, feed: Feed, card: VerifiedCard, party: Party, moment: Moment, place: Place, *, acting: Acting | None
+    ) -> Judgement | None:
+        """The first service that allows, or the refusal that got furthest; None where no service is offered."""
+        cache = feed.cache
+        if cache is None:
+            return None  # found damaged a moment ago
+        tap = TapInput(presentation=card.presentation.value)
+        best: Judgement | None = None
+        for offered in feed.catalogue.offered(place.lane.services):
+            if acting is not None and not offered.needs.acts_for:
+                continue
+            needs = offered.needs
+            keys = party.keys(offered.compiled) if needs.holder else {}
+            subject = Subject(card=party.card, profile=party.profile, keys=keys, acting=acting)
+            state = state_for(party, needs, keys, moment, site=self._site, lane=place.lane.lane, zone=place.zone)
+            judgement = Judgement(
+                decision=_decide(offered, subject, moment, tap, state),
+                claims=card.claims,
+                feed=feed,
+                number=cache.number,
+                offered=offered,
+                party=party,
+                acting=acting is not None,
+                moment=moment,
+                detail=offered.unsupported,
+            )
+            if judgement.decision.outcome is Outcome.ALLOW:
+                return judgement
+            if best is None or judgement.rank > best.rank:
+                best = judgement
+        return best
+
+    def _not_verified(self, refused: Refused, place: Place, *, trusted: bool) -> Judgement:
+        reason = refused.reason
+        if reason is Reason.CARD_EXPIRED and not trusted:
+            return Judgement(
+                decision=Decision(outcome=Outcome.REFER, reason=Reason.CLOCK_UNTRUSTED), detail=refused.detail
+            )
+        if refused is UNKNOWN_KEY:
+            empty = [feed for feed in self._feeds.values() if feed.area in place.lane.areas and feed.cache is None]
+            if empty:
+                return refer(empty[0], None, Reason.CACHE_TOO_OLD, "this gate has no keys of the feed yet")
+        return Judgement(decision=Decision(outcome=refused.outcome, reason=reason), detail=refused.detail)
+
+
+def _decide(offered: Offered, subject: Subject, moment: Moment, tap: TapInput, state: State) -> Decision:
+    """Decide one service, as far as this reader can."""
+    service = offered.compiled
+    if service is None:
+        if subject.card is not CardState.ACTIVE and subject.card is not None:
+            reason = Reason(f"card_{subject.card.value}")
+            return Decision(outcome=Outcome.DENY, reason=reason, service=ServiceId(offered.id))
+    else:
+        decision = decide(service, subject, moment, tap, state)
+        # Up to what is asked at the gate it rests on what this reader holds; from there on staff must look.
+        if offered.unsupported is None or furthest(decision.reason) < REQUIRES:
+            return decision
+    return Decision(outcome=Outcome.REFER, reason=Reason.OFFLINE_STAFF_ONLY, service=ServiceId(offered.id))
+
+
+def _merge(sets: Iterable[KeySet]) -> KeySet:
+    merged = KeySet()
+    for keys in sets:
+        try:
+            merged = merged.merged(keys)
+        except InvalidKeyError as error:
+            _log.error("two councils use one key id; the second one's cards are refused", problem=str(error))
+    return merged

@@ -1,0 +1,135 @@
+"""State that must survive a killed process: changes since each base, when feeds were confirmed, presence, the clock,
+and what taps of this site took that the feeds do not tell of yet.
+
+SQLite in WAL mode. ``synchronous=FULL``: a revocation that was reported as effective at a gate is still effective there
+after a power cut, even if the network stays away.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+import msgspec
+import structlog
+
+from entitlements.wire.feed import AnyChange, decode_change, encode
+from readers.database import Database
+from readers.statements import load_statements
+
+SQL: Final[MappingProxyType[str, str]] = load_statements("state")
+S = TypeVar("S", bound=msgspec.Struct)
+
+_log = structlog.get_logger(__name__)
+
+
+class FeedNote(msgspec.Struct, frozen=True, kw_only=True):
+    """Kept for each feed: when (corrected ms) the reader last knew that it had every change, of which epoch."""
+
+    epoch: str
+    confirmed_at: int
+
+
+class Journal:
+    """The reader's state database. Enter ``database`` first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database = Database(folder / "state.db", schema=SQL["schema"], synchronous="FULL")
+
+    async def add_changes(self, feed: str, epoch: str, changes: Sequence[AnyChange]) -> None:
+        """Write changes down. Raises DatabaseFaultError."""
+        rows = [(feed, epoch, change.n, encode(change)) for change in changes]
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(SQL["add_change"], rows)
+
+        await self.database.run(write)
+
+    async def changes_after(self, feed: str, epoch: str, number: int) -> list[AnyChange]:
+        """The changes that follow ``number`` without a gap; what lies behind a gap cannot be used."""
+        rows = await self.database.run(
+            lambda connection: connection.execute(SQL["changes_after"], (feed, epoch, number)).fetchall()
+        )
+        changes: list[AnyChange] = []
+        for n, body in rows:
+            try:
+                change = decode_change(body)
+            except msgspec.DecodeError as error:
+                _log.error(
+                    "a change in the journal cannot be read; it will be fetched again",
+                    feed=feed,
+                    n=n,
+                    problem=str(error),
+                )
+                break
+            if n != number + 1 + len(changes) or change.n != n:
+                _log.warning("the journal has a gap; what is missing will be fetched again", feed=feed, after=n - 1)
+                break
+            changes.append(change)
+        return changes
+
+    async def forget_changes(self, feed: str, epoch: str, number: int) -> None:
+        """Drop the changes that a base of this epoch and number holds, and those of other epochs."""
+        await self.database.run(lambda connection: _execute(connection, "forget_changes", (feed, epoch, number)))
+
+    async def keep(self, name: str, value: msgspec.Struct) -> None:
+        """Keep a small value under a name, replacing the one before."""
+        body = msgspec.json.encode(value)
+        await self.database.run(lambda connection: _execute(connection, "set_note", (name, body)))
+
+    async def recall(self, name: str, kind: type[S]) -> S | None:
+        """The value kept under a name; None if there is none or it cannot be read."""
+        row = await self.database.run(lambda connection: connection.execute(SQL["get_note"], (name,)).fetchone())
+        if row is None:
+            return None
+        try:
+            return msgspec.json.decode(row[0], type=kind)
+        except msgspec.DecodeError as error:
+            _log.error("a kept value cannot be read and is left out", name=name, problem=str(error))
+            return None
+
+    async def wipe(self) -> None:
+        """Forget everything, after this reader was revoked."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            for name in ("wipe_changes", "wipe_notes", "wipe_presence", "wipe_own"):
+                connection.execute(SQL[name])
+
+        await self.database.run(write)
+
+    async def keep_presence(self, rows: Sequence[tuple[bytes, bytes, int]]) -> None:
+        """Keep presence: key of the visitor, the visit as JSON, the instant (ms)."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(SQL["set_presence"], rows)
+
+        await self.database.run(write)
+
+    async def presence(self, forget_before_ms: int) -> list[tuple[bytes, bytes]]:
+        """All presence kept, after what is older than an instant was dropped."""
+
+        def read(connection: sqlite3.Connection) -> list[tuple[bytes, bytes]]:
+            connection.execute(SQL["forget_presence"], (forget_before_ms,))
+            return connection.execute(SQL["all_presence"]).fetchall()
+
+        return await self.database.run(read)
+
+    async def keep_own(self, kept: Sequence[tuple[str, bytes]], gone: Sequence[tuple[str]]) -> None:
+        """Keep what taps took, as JSON by tap id, and drop that of other taps. Raises DatabaseFaultError."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(SQL["set_own"], kept)
+            connection.executemany(SQL["drop_own"], gone)
+
+        await self.database.run(write)
+
+    async def own(self) -> list[tuple[str, bytes]]:
+        """All that :meth:`keep_own` kept."""
+        return await self.database.run(lambda connection: connection.execute(SQL["all_own"]).fetchall())
+
+
+def _execute(connection: sqlite3.Connection, name: str, values: tuple[object, ...]) -> None:
+    connection.execute(SQL[name], values)

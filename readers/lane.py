@@ -1,0 +1,377 @@
+"""One lane: idle -> deciding -> released -> passed or timed out; fire overrides everything.
+
+* A release stands until somebody passes, the time-out ends it or a fire begins. Presence and anti-passback commit when
+  somebody passed, never at the release.
+* A card presented meanwhile waits: the newest one is decided next, unless it has waited for more than five seconds.
+* Two passages on one release are tailgating.
+* Leaving never needs permission: an exit lane releases for whatever is presented.
+* During a fire nothing is decided and nothing is locked. The building's own wiring holds the doors; we only look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final, Literal
+from uuid import UUID
+
+import structlog
+
+from entitlements.decide import EXIT
+from entitlements.model import Instant, Outcome, Reason
+from entitlements.wire.taps import LaneStatus, Passage
+from hardware.errors import GateError
+from hardware.interfaces import (
+    FireOff,
+    FireOn,
+    Forced,
+    GateEvent,
+    Passed,
+    Presented,
+    Removed,
+    SourceEvent,
+    Tamper,
+    Unreadable,
+    Verdict,
+)
+from readers import display
+from readers.clock import TrustedClock
+from readers.devices import DeviceMaker, LaneDevices
+from readers.gate import Gate
+from readers.identifiers import TapIds
+from readers.judgement import Judgement, Place
+from readers.outbox import Outbox
+from readers.own import OwnBook
+from readers.presence import PresenceBook, Visitor
+from readers.record import line_of, tap_of
+from readers.screen import Screen
+from readers.settings import LaneSettings
+
+PULL_SECONDS: Final = 1.0
+"""Longest wait for a card that the cache may not know yet; design.md, "Present"."""
+WAITING_SECONDS: Final = 5.0
+"""A card presented while another person passes is decided afterwards, unless it has waited longer than this."""
+RECENT: Final = 20
+"""Decisions of a lane that its status tells, for somebody who stands beside it with a laptop."""
+
+PassageResult = Literal["passed", "timed_out", "fault"]
+
+
+class LaneState(StrEnum):
+    """What a lane is doing."""
+
+    IDLE = "idle"
+    DECIDING = "deciding"
+    RELEASED = "released"
+    FIRE = "fire"
+
+
+class Lane:
+    """The state machine of one lane over its devices. Run :meth:`run` as a task; ``place`` may change at any time."""
+
+    def __init__(
+        self,
+        settings: LaneSettings,
+        *,
+        gate: Gate,
+        clock: TrustedClock,
+        presence: PresenceBook,
+        own: OwnBook,
+        outbox: Outbox,
+        ids: TapIds,
+        on_event: Callable[[], None],
+        maker: DeviceMaker | None = None,
+    ) -> None:
+        self.name = settings.lane
+        self.place: Place | None = None
+        self.state = LaneState.IDLE
+        self.counts: Counter[str] = Counter()
+        """Events so far: ``allow``, ``deny``, ``refer``, ``confirm``, ``passed``, ``timed_out``, ``fault``,
+        ``tailgating``, ``forced``, ``free``, ``fire``, ``tamper``, ``unreadable``;
+        ``tried`` are presentations taken up."""
+        self.recent: deque[dict[str, object]] = deque(maxlen=RECENT)
+        """The last decisions, newest first, as the status page tells them."""
+        self._settings = settings
+        self._gate = gate
+        self._clock = clock
+        self._presence = presence
+        self._own = own
+        self._outbox = outbox
+        self._ids = ids
+        self._on_event = on_event
+        self._devices = LaneDevices(settings, on_source=self._source_event, on_gate=self._gate_event, maker=maker)
+        self._waiting: Presented | None = None
+        self._waiting_since = 0.0
+        self._last: tuple[bytes, str] | None = None
+        self._wake = asyncio.Event()
+        self._fire = False
+        self._passage: asyncio.Future[PassageResult] | None = None
+        self._tail_until = 0.0
+        self._screen = Screen(self._devices.show, busy=lambda: self.state is LaneState.RELEASED, on_shown=on_event)
+        self._log = structlog.get_logger(__name__).bind(lane=settings.lane)
+
+    async def run(self) -> None:
+        """Serve people until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._devices.run(), name=f"devices {self.name}")
+            group.create_task(self._serve(), name=f"lane {self.name}")
+            group.create_task(self._screen.run(), name=f"display {self.name}")
+
+    def status(self) -> LaneStatus:
+        """What the lane shows now."""
+        verdict = self._screen.verdict
+        return LaneStatus(
+            lane=self.name,
+            name=self.name if self.place is None else self.place.lane.name,
+            direction="entry" if self.place is None else self.place.lane.direction,
+            state=self.state.value,
+            light="off" if verdict is display.IDLE else verdict.light,
+            headline=verdict.headline,
+            source_up=self._devices.source_up,
+            gate_up=self._devices.gate_up,
+        )
+
+    @property
+    def presenting(self) -> bool:
+        """Whether a card is still in front of a source."""
+        return self._last is not None
+
+    # -- what the devices say --
+
+    def _source_event(self, event: SourceEvent) -> None:
+        if isinstance(event, Presented):
+            seen = (event.data, event.source)
+            if self._last == seen:
+                return  # still the same card in the same place
+            self._last = seen
+            if self._fire:
+                return
+            self._waiting, self._waiting_since = event, self._time()
+            self._wake.set()
+        elif isinstance(event, Removed):
+            if self._last is not None and self._last[1] == event.source:
+                self._last = None
+        elif isinstance(event, Unreadable):
+            self.counts["unreadable"] += 1
+            if self.state is LaneState.IDLE:
+                self._screen.show(display.UNREADABLE)
+            self._log.info("something was held to the reader that is no card", source=event.source, what=event.reason)
+        else:
+            if self._last is not None and self._last[1] == event.source:
+                self._last = None  # a source that was away has forgotten what it saw
+            self._on_event()
+
+    def _gate_event(self, event: GateEvent) -> None:
+        if isinstance(event, Passed):
+            self._passed(event)
+        elif isinstance(event, Forced):
+            self._too_many(tailgating=self._passage is not None or self._time() < self._tail_until)
+        elif isinstance(event, FireOn):
+            self._fire_on()
+        elif isinstance(event, FireOff):
+            self._fire = self._screen.locked = False
+            self.state = LaneState.IDLE
+            self._screen.show(display.IDLE)
+            self._log.warning("the fire signal is back; the lane decides again")
+        elif isinstance(event, Tamper):
+            self.counts["tamper"] += event.active
+            self._log.error("the cover of the gate is open" if event.active else "the cover of the gate is closed")
+        self._on_event()
+
+    def _passed(self, event: Passed) -> None:
+        passage = self._passage
+        if passage is not None and not passage.done():
+            passage.set_result("passed")
+        elif event.during_fire or (event.direction == "exit" and self._time() >= self._tail_until):
+            self.counts["free"] += 1
+            if self.place is not None and event.direction == "exit":
+                self._presence.passed_out(self.place.zone)
+        else:
+            self._too_many(tailgating=self._passage is not None or self._time() < self._tail_until)
+
+    def _too_many(self, *, tailgating: bool) -> None:
+        if self._fire:
+            return
+        what = "tailgating" if tailgating else "forced"
+        self.counts[what] += 1
+        self._screen.show(display.TAILGATING if tailgating else display.FORCED)
+        self._log.error(
+            "a second person went through on one release" if tailgating else "somebody went through without a release"
+        )
+
+    def _fire_on(self) -> None:
+        self._fire = self._screen.locked = True
+        self.state, self._waiting = LaneState.FIRE, None
+        self.counts["fire"] += 1
+        if self._passage is not None and not self._passage.done():
+            self._passage.set_result("timed_out")
+        self._presence.clear(self._clock.now_ms() // 1000)
+        self._screen.show(display.FIRE)
+        self._log.critical("fire: the lane decides nothing and locks nothing until the signal is back")
+
+    # -- serving people --
+
+    async def _serve(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            presented, self._waiting = self._waiting, None
+            if presented is None or self._fire or self._time() - self._waiting_since > WAITING_SECONDS:
+                continue
+            self.counts["tried"] += 1
+            try:
+                await self._attempt(presented)
+            except Exception:  # noqa: BLE001 -- and told whole to the log
+                # A fault of ours must not close the lane for the day: staff are called, the next card is decided.
+                self._log.exception("a presentation could not be handled")
+                self._screen.show(display.FAULT)
+            finally:
+                self._end()
+            self._wake.set()
+
+    def _end(self) -> None:
+        self._passage = None
+        if self.state is not LaneState.FIRE:
+            self.state = LaneState.IDLE
+        self._on_event()
+
+    async def _attempt(self, presented: Presented) -> None:
+        place = self.place
+        if place is None:
+            self._screen.show(display.NOT_SET_UP)
+            self._log.error("the service has not assigned this lane yet; nobody can be let in here")
+            return
+        self.state = LaneState.DECIDING
+        leaving = place.lane.direction == "exit"
+        at_ms = self._clock.now_ms()
+        judgement = self._leave(presented) if leaving else self._judge(presented, place, at_ms)
+        if judgement.stale:
+            await self._pull(judgement)
+            at_ms = self._clock.now_ms()
+            judgement = self._judge(presented, place, at_ms)
+        if self._fire:
+            return
+        # From here to the hold in the books nothing waits: no other lane decides in between.
+        tap_id = self._ids.make(at_ms)
+        decision = judgement.decision
+        if decision.outcome is not Outcome.ALLOW:
+            self._screen.show(self._verdict_of(judgement))
+            self._record(tap_id, at_ms, presented, place, judgement)
+            return
+        await self._let_through(tap_id, at_ms, presented, place, judgement)
+
+    def _judge(self, presented: Presented, place: Place, at_ms: int) -> Judgement:
+        return self._gate.judge(presented.data, presented.media, place, at_ms=at_ms)
+
+    def _leave(self, presented: Presented) -> Judgement:
+        return Judgement(decision=EXIT, claims=self._gate.identify(presented.data, presented.media))
+
+    async def _pull(self, judgement: Judgement) -> None:
+        """The card is newer than the cache: ask for what is missing, but not for long."""
+        try:
+            async with asyncio.timeout(PULL_SECONDS):
+                await asyncio.gather(*(feed.pull() for feed in judgement.stale), return_exceptions=True)
+        except TimeoutError:
+            self._log.info("the card is newer than the cache and the service did not answer in time")
+
+    async def _let_through(
+        self, tap_id: UUID, at_ms: int, presented: Presented, place: Place, judgement: Judgement
+    ) -> None:
+        direction: Literal["entry", "exit"] = "exit" if place.lane.direction == "exit" else "entry"
+        self.state = LaneState.RELEASED
+        passage = self._passage = asyncio.get_running_loop().create_future()
+        visitor = self._gate.visitor(judgement) if direction == "entry" else None
+        if visitor is not None:
+            self._presence.hold(visitor.keys, self.name)
+        self._own.hold(str(tap_id), self._gate.own_of(judgement))
+        failed: GateError | None = None
+        try:
+            self._tail_until = 0.0
+            try:
+                await self._devices.release(direction)
+            except GateError as error:
+                failed = error
+            if failed is not None:
+                self._screen.show(display.GATE_DOWN)
+            else:
+                self._screen.show(display.GOODBYE if direction == "exit" else self._verdict_of(judgement))
+                if judgement.offered is not None and judgement.offered.needs.on_release:
+                    self._own.commit(str(tap_id))
+                    if visitor is not None:
+                        self._presence.seen(visitor, at_ms // 1000)
+            self._record(tap_id, at_ms, presented, place, judgement)
+            if failed is not None:
+                self._log.error(
+                    "the gate did not accept the release; staff must let the person in", problem=str(failed)
+                )
+            result = await self._wait_for_passage(passage, failed)
+            self._finish(tap_id, place, judgement, visitor, result)
+        finally:
+            if visitor is not None:
+                self._presence.let_go(visitor.keys, self.name)
+            self._own.let_go(str(tap_id))
+
+    async def _wait_for_passage(
+        self, passage: asyncio.Future[PassageResult], failed: GateError | None
+    ) -> PassageResult:
+        timeout = self._settings.passage_timeout_seconds
+        try:
+            async with asyncio.timeout(timeout):
+                result = await asyncio.shield(passage)
+        except TimeoutError:
+            # Whether a gate that went silent has released is not known; the contact would have said so.
+            passage.cancel()
+            return "timed_out" if failed is None else "fault"
+        self._tail_until = self._time() + timeout
+        return result
+
+    def _finish(
+        self, tap_id: UUID, place: Place, judgement: Judgement, visitor: Visitor | None, result: PassageResult
+    ) -> None:
+        now_ms = self._clock.now_ms()
+        self.counts[result] += 1
+        self._outbox.add(Passage(tap_id=tap_id, result=result, at=now_ms))
+        if result == "passed":
+            if place.lane.direction == "exit":
+                self._presence.passed_out(place.zone)
+                if judgement.claims is not None:
+                    self._presence.left(self._gate.keys_of(judgement.claims), now_ms // 1000)
+            else:
+                self._own.commit(str(tap_id))
+                self._presence.passed_in(place.zone)
+                if visitor is not None:
+                    again = judgement.decision.reason == Reason.REPEAT_SCAN
+                    self._presence.entered(visitor, now_ms // 1000, place.zone, again=again)
+        elif result == "timed_out" and not self._fire:
+            self._screen.show(display.IDLE)
+        self._log.info("passage", result=result, tap_id=str(tap_id))
+
+    def _record(self, tap_id: UUID, at_ms: int, presented: Presented, place: Place, judgement: Judgement) -> None:
+        """Hand the tap to the outbox and tell the log; after the gate was released, never before."""
+        tap = tap_of(tap_id, presented, place, judgement, self._clock, at_ms)
+        self.counts[tap.outcome.value] += 1
+        self._outbox.add(tap)
+        self.recent.appendleft(line_of(tap, self._screen.verdict))
+        self._log.info(
+            "tap",
+            outcome=tap.outcome.value,
+            reason=tap.reason,
+            service=tap.service,
+            media=tap.media,
+            card=tap.card,
+            tap_id=str(tap_id),
+            detail=tap.detail,
+            took_ms=round((self._time() - presented.at_monotonic) * 1000, 1),
+        )
+        self._on_event()
+
+    def _verdict_of(self, judgement: Judgement) -> Verdict:
+        timezone = "UTC" if judgement.feed is None else judgement.feed.catalogue.timezone()
+        return display.verdict_of(judgement.decision, at=Instant(self._clock.now_ms() // 1000), timezone=timezone)
+
+    @staticmethod
+    def _time() -> float:
+        return time.monotonic()
