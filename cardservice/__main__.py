@@ -1,0 +1,5 @@
+"""``python -m cardservice``."""
+
+from cardservice.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The HTTP face: routes with typed bodies and replies, problems, sign-in of staff and machines, idempotent writes."""

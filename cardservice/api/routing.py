@@ -1,0 +1,97 @@
+"""Routes: what is served, to whom, with which body and reply. The OpenAPI document is made from the same list."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+Method = Literal["GET", "POST", "PUT", "DELETE"]
+Access = Literal["public", "staff", "reader"]
+Handler = Callable[..., Awaitable[Any]]
+
+ROLES = ("admin", "desk", "manager", "operator", "auditor")
+"""What staff and machine tokens may hold; ``admin`` may do all within its tenant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One operation. ``body``, ``query`` and ``reply`` are pydantic models, taken from the handler's annotations."""
+
+    method: Method
+    path: str
+    handler: Handler
+    summary: str
+    tag: str
+    access: Access
+    roles: frozenset[str]
+    status: int
+    body: type[BaseModel] | None
+    query: type[BaseModel] | None
+    reply: type[BaseModel] | None
+    raw: bool
+    """The handler reads the request and makes the response itself (streams, files, msgspec bodies)."""
+    media_type: str
+    transaction: bool
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes something, and so takes an ``Idempotency-Key``."""
+        return self.method != "GET" and not self.raw
+
+
+@dataclass
+class Routes:
+    """A list of endpoints of one part of the service; ``cardservice.app`` puts the parts together."""
+
+    tag: str
+    endpoints: list[Endpoint] = field(default_factory=list)
+
+    def add(
+        self,
+        method: Method,
+        path: str,
+        summary: str,
+        *,
+        access: Access = "staff",
+        roles: Iterable[str] = (),
+        status: int = 200,
+        raw: bool = False,
+        media_type: str = "application/json",
+        transaction: bool = True,
+    ) -> Callable[[Handler], Handler]:
+        """Declare a handler ``async def handler(call[, body: Model][, query: Model]) -> Model | None``.
+
+        ``roles`` lists who may call it besides ``admin``. With ``transaction`` (the default) ``call.conn`` is a
+        transaction of the caller's tenant, committed after the handler has returned, together with the idempotency row.
+        """
+
+        def declare(handler: Handler) -> Handler:
+            hints = typing.get_type_hints(handler)
+            parameters = inspect.signature(handler).parameters
+            reply = hints.get("return")
+            self.endpoints.append(
+                Endpoint(
+                    method=method,
+                    path=path,
+                    handler=handler,
+                    summary=summary,
+                    tag=self.tag,
+                    access=access,
+                    roles=frozenset(roles),
+                    status=status,
+                    body=hints["body"] if "body" in parameters else None,
+                    query=hints["query"] if "query" in parameters else None,
+                    reply=reply if inspect.isclass(reply) and issubclass(reply, BaseModel) else None,
+                    raw=raw,
+                    media_type=media_type,
+                    transaction=transaction,
+                )
+            )
+            return handler
+
+        return declare

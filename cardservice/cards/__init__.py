@@ -1,0 +1,1 @@
+"""Cards: issue, renew, replace, suspend, resume, revoke; the state machine of a card."""

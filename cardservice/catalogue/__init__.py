@@ -1,0 +1,1 @@
+"""Services, sites and the lists that documents refer to; compiling facts into grants."""

@@ -1,0 +1,1 @@
+"""``cardservice service``: a service document on the command line, on files and over HTTP."""

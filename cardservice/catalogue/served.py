@@ -1,0 +1,84 @@
+"""Rule kinds that hold from a document all the way to a gate. A document with any other kind is not published.
+
+The rules engine decides all kinds; a kind whose state service and readers do not exchange yet (a PIN) would refuse
+everybody at the gate, so such a document is refused here with the kind in words.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cardservice.errors import ApiProblem
+from entitlements.service import Balance, ServiceDocument, rule_kinds
+
+SERVED_KINDS: Final = frozenset(
+    {
+        "valid",
+        "who",
+        "where",
+        "when",
+        "price",
+        "deny",
+        "requires.prerequisite",
+        "requires.presentation",
+        "requires.upstream",
+        "limits.quota",
+        "limits.balance",
+        "limits.booking",
+        "limits.loan",
+        "limits.capacity",
+        "presence.anti_passback",
+        "presence.reset",
+        "presence.min_gap",
+        "presence.max_stay",
+        "presence.one_at_a_time",
+        "delegation.acts_for",
+        "delegation.accompanied_by",
+        "allow_only_items",
+        "offline.max_stale",
+        "offline.mode",
+        "offline.lease",
+        "offline.on_overspend",
+        "offline.capacity",
+        "offline.presence",
+        "offline.spend",
+        "offline.bookings",
+    }
+)
+WORDS: Final = {"requires.pin": "a PIN at the gate"}
+
+
+def refuse_unserved(document: ServiceDocument) -> None:
+    """Let only documents pass whose every rule holds at the gates.
+
+    Raises:
+        ApiProblem: 422 ``rule_kind_not_served`` with each kind in words.
+    """
+    if any(isinstance(limit, Balance) for limit in document.limits) and len(document.limits) > 1:
+        problem = "money is spent at the service, everything else at the gates: a budget stands alone among the limits"
+        raise ApiProblem(
+            422,
+            "rule_kind_not_served",
+            f"This cannot be held: {problem}.",
+            fields=[{"at": "/document/limits", "problem": problem}],
+            extra={"kinds": ["limits.balance"]},
+        )
+    missing = sorted(rule_kinds(document) - SERVED_KINDS)
+    if not missing:
+        return
+    fields = [
+        {"at": "/document/" + kind.replace(".", "/"), "problem": f"{in_words(kind)} ({kind}) is not served yet"}
+        for kind in missing
+    ]
+    raise ApiProblem(
+        422,
+        "rule_kind_not_served",
+        "Gates cannot hold these rules yet: " + "; ".join(dict.fromkeys(in_words(kind) for kind in missing)) + ".",
+        fields=fields,
+        extra={"kinds": missing},
+    )
+
+
+def in_words(kind: str) -> str:
+    """A rule kind for a service manager."""
+    return WORDS.get(kind, kind)

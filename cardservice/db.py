@@ -1,0 +1,116 @@
+"""The service's way to PostgreSQL: one pool, transactions bound to a tenant, SQL from ``sql/queries``.
+
+A transaction is opened for a tenant; row-level security shows it that tenant's rows and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final, TypeAlias
+
+import aiosql
+import asyncpg
+
+from cardservice.errors import DatabaseRefusedError
+
+SQL_FOLDER: Final = Path(__file__).resolve().parent.parent / "sql"
+ALL_TENANTS: Final = "*"
+"""For the few system operations that are about no one tenant. Never derived from a request."""
+COMMAND_SECONDS: Final = 30.0
+"""A statement that takes longer is a fault, not a slow page."""
+CLOSE_SECONDS: Final = 5.0
+"""A process that was asked to stop does not wait longer for a connection that never comes back."""
+DATABASE_AWAY: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that broke in the middle of a message
+    OSError,
+    TimeoutError,
+)
+"""What asyncpg raises while PostgreSQL stops, is gone, or starts."""
+
+TRY_AGAIN: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""Two transactions met; the same work done again goes through."""
+
+Connection: TypeAlias = asyncpg.Connection
+
+
+@cache
+def queries() -> Any:
+    """Every named query of ``sql/queries/*.sql``, one namespace a file: ``queries().cards.get(conn, ...)``."""
+    # aiosql makes namespaces of folders, not of files, so each file is loaded on its own.
+    files = sorted((SQL_FOLDER / "queries").glob("*.sql"))
+    return SimpleNamespace(
+        **{path.stem: aiosql.from_path(path, "asyncpg", mandatory_parameters=False) for path in files}
+    )
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+def _address(url: str) -> str:
+    """Host, port and database of a URL, without the password."""
+    return url.rpartition("@")[2] or url
+
+
+class Database:
+    """A pool whose sessions work as ``rescard_app``, under row-level security."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self._url = url
+        self._pool_size = pool_size
+        self._pool: asyncpg.Pool | None = None
+
+    async def open(self) -> None:
+        """Open the pool.
+
+        Raises:
+            DatabaseRefusedError: the database cannot be reached or does not let us in.
+        """
+        try:
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=1,
+                max_size=self._pool_size,
+                init=_prepare,
+                command_timeout=COMMAND_SECONDS,
+                server_settings={"role": "rescard_app", "application_name": "cardservice", "timezone": "UTC"},
+            )
+        except (*DATABASE_AWAY, asyncpg.PostgresError, ValueError) as error:
+            raise DatabaseRefusedError(address=_address(self._url), detail=str(error)) from error
+
+    async def close(self) -> None:
+        """Close the pool; statements still running are given a moment."""
+        if self._pool is None:
+            return
+        pool, self._pool = self._pool, None
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+    @property
+    def pool(self) -> asyncpg.Pool:
+        """The open pool."""
+        if self._pool is None:
+            raise RuntimeError("the database is not open")
+        return self._pool
+
+    @asynccontextmanager
+    async def transaction(self, tenant: str, *, read_only: bool = False) -> AsyncIterator[Connection]:
+        """A transaction that sees the rows of ``tenant`` and nothing else (READ COMMITTED)."""
+        async with self.pool.acquire() as connection, connection.transaction(readonly=read_only):
+            await connection.execute("SELECT set_config('rescard.tenant', $1, true)", tenant)
+            yield connection

@@ -1,0 +1,1 @@
+"""Readers: enrolment, identity, status, propagation."""

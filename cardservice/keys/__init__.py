@@ -1,0 +1,1 @@
+"""Signing keys of tenants, sealed at rest."""

@@ -1,0 +1,1 @@
+"""People and the dated facts stated on them."""

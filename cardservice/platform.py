@@ -1,0 +1,39 @@
+"""What every part of the service works with. ``cardservice.app`` makes it; nothing else does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cardservice.db import Database
+from cardservice.settings import Settings
+from cardservice.shared import Shared
+
+if TYPE_CHECKING:
+    from cardservice.background.publications import Publications
+    from cardservice.catalogue.life.replaying import Replays
+    from cardservice.catalogue.life.schedule import Scheduler
+    from cardservice.feed.hub import Hub
+    from cardservice.feed.snapshot import Snapshots
+    from cardservice.keys.sealing import Sealer
+    from cardservice.keys.store import KeyStore
+    from cardservice.metrics import Metrics
+    from cardservice.web.board import Board
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """The parts that live as long as the process."""
+
+    settings: Settings
+    db: Database
+    keys: KeyStore
+    replies: Sealer
+    hub: Hub
+    snapshots: Snapshots
+    metrics: Metrics
+    shared: Shared
+    gates: Board
+    replays: Replays
+    scheduler: Scheduler
+    publications: Publications

@@ -1,0 +1,1 @@
+"""Money of budgets: decided here and nowhere else, under the budget's lock, in double entry."""

@@ -1,0 +1,1 @@
+"""Taps and passages that readers send up, and reading them."""

@@ -1,0 +1,84 @@
+"""What staff see of taps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from cardservice.api.models import ApiModel, Page, Slug
+from entitlements.credential.encoding import b64url_encode
+from entitlements.model import Outcome
+
+CardText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{11}$", description="Card id, base64url.")]
+
+
+class TapsPage(Page):
+    """Query of the list of taps; times are RFC 3339."""
+
+    site: Slug | None = None
+    lane: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")
+    card_id: CardText | None = None
+    outcome: Outcome | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = Field(default=None, description="Taps before this instant.")
+
+
+class PassageView(ApiModel):
+    """What the passage contact said."""
+
+    result: str
+    at: datetime
+
+
+class TapView(ApiModel):
+    """One presentation and what the reader decided, as it reported it."""
+
+    tap_id: UUID
+    reader_id: UUID
+    site: str
+    lane: str
+    direction: str
+    at: datetime = Field(description="By the reader's corrected clock.")
+    received_at: datetime
+    card_tenant: str | None
+    card_id: str | None
+    service: str | None
+    service_version: int | None
+    outcome: str
+    reason: str
+    band: str | None
+    pence: int | None
+    effects: list[dict[str, Any]]
+    media: str
+    feed: str | None
+    feed_number: int | None
+    online: bool
+    clock_trusted: bool
+    clock_offset_ms: int
+    detail: str | None
+    passage: PassageView | None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Of a row of ``list_taps`` or ``get_tap``."""
+        passed = row["passage_result"]
+        return cls.of(
+            row,
+            site=row["site_id"],
+            lane=row["lane_id"],
+            at=row["happened_at"],
+            card_id=b64url_encode(row["card_id"]).decode() if row["card_id"] is not None else None,
+            service=row["service_id"],
+            passage=PassageView(result=passed, at=row["passage_at"]) if passed is not None else None,
+        )
+
+
+class TapList(ApiModel):
+    """A page of taps, newest first."""
+
+    items: list[TapView]
+    next: str | None

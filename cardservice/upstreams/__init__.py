@@ -1,0 +1,1 @@
+"""Other systems' words on people (a library system's "not blocked"), kept with their time and told to gates."""
