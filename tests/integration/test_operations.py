@@ -1,0 +1,123 @@
+"""Health, metrics, tokens and the API's description."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from cardservice.app import endpoints
+from tests.support.registry import add_person
+from tests.support.service import Service, run_service
+
+
+async def test_the_service_says_that_it_lives_and_that_it_can_work(service: Service):
+    async with service.http.get(f"{service.url}/healthz") as response:
+        assert (response.status, await response.json()) == (200, {"status": "up"})
+    async with service.http.get(f"{service.url}/readyz") as response:
+        assert response.status == 200
+        assert await response.json() == {"ready": True, "parts": {"database": "up", "valkey": "up"}}
+
+
+async def test_without_valkey_the_service_is_still_ready(service: Service):
+    async with run_service(service.settings.model_copy(update={"redis_url": None})) as other:
+        async with other.http.get(f"{other.url}/readyz") as response:
+            assert response.status == 200
+            assert (await response.json())["parts"] == {"database": "up", "valkey": "not used"}
+        assert await add_person(other)
+
+
+async def test_metrics_count_requests_by_path_and_never_by_person(service: Service):
+    person_id = await add_person(service)
+    await service.call("GET", f"/v1/people/{person_id}")
+    status, body = await service.call("GET", "/metrics", roles="operator")
+    text = body.decode()
+    assert status == 200
+    assert 'path="/v1/people/{person_id}",status="200"' in text
+    assert person_id not in text
+
+
+async def test_a_token_opens_what_its_roles_allow_until_it_is_revoked(service: Service):
+    status, made = await service.call("POST", "/v1/tokens", {"label": "Desk 1", "roles": ["desk", "desk"]})
+    assert (status, made["roles"]) == (201, ["desk"])
+    headers = {"Authorization": f"Bearer {made['token']}"}
+    assert (await service.call("GET", "/v1/people", headers=headers))[0] == 200
+    assert (await service.call("GET", "/v1/tokens", headers=headers))[0] == 403
+    listed = (await service.call("GET", "/v1/tokens"))[1]["items"]
+    assert all("token" not in item for item in listed)
+    path = f"/v1/tokens/{made['token_id']}/revoke"
+    status, revoked = await service.call("POST", path)
+    assert status == 200
+    assert revoked["revoked_at"] is not None
+    assert (await service.call("POST", path))[1] == revoked, "again does no harm"
+    status, problem = await service.call("GET", "/v1/people", headers=headers)
+    assert (status, problem["code"]) == (401, "not_signed_in")
+
+
+async def test_every_token_is_on_exactly_one_page(service: Service):
+    labels = {f"token {number}" for number in range(5)}
+    for label in labels:
+        await service.call("POST", "/v1/tokens", {"label": label, "roles": ["auditor"]})
+    seen: list[str] = []
+    path = "/v1/tokens?limit=2"
+    while path:
+        page = (await service.call("GET", path))[1]
+        seen += [item["label"] for item in page["items"]]
+        path = f"/v1/tokens?limit=2&cursor={page['next']}" if page["next"] else ""
+    assert sorted(seen) == sorted([*labels, "test-admin"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"label": "x", "roles": []},
+        {"label": "x", "roles": ["king"]},
+        {"label": " ", "roles": ["desk"]},
+        {"label": "x"},
+        {"label": "x\nroot", "roles": ["desk"]},
+    ],
+)
+async def test_a_token_that_could_do_anything_or_nothing_is_not_made(service: Service, body: dict[str, object]):
+    assert (await service.call("POST", "/v1/tokens", body))[0] == 422
+
+
+def _required(path: str) -> set[str]:
+    return set(re.findall(r"{([a-z_0-9]+)}", path))
+
+
+async def test_the_api_describes_itself_so_that_a_client_can_be_made_from_it(service: Service):
+    status, document = await service.call("GET", "/openapi.json", roles="auditor")
+    assert status == 200
+    errors = [str(error.message) for error in OpenAPIV31SpecValidator(document).iter_errors()]
+    assert errors == []
+    operations = {
+        (method.upper(), path): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert set(operations) == {(endpoint.method, endpoint.path) for endpoint in endpoints()}
+    parameters = document["components"]["parameters"]
+    for (method, path), operation in operations.items():
+        given = [
+            parameters[each["$ref"].rpartition("/")[2]] if "$ref" in each else each for each in operation["parameters"]
+        ]
+        assert {each["name"] for each in given if each["in"] == "path"} == _required(path)
+        assert operation["responses"]["default"] == {"$ref": "#/components/responses/Problem"}
+        if method != "GET" and operation["security"] == [{"token": []}]:
+            assert "Idempotency-Key" in {each["name"] for each in given}, (method, path)
+    ids = [operation["operationId"] for operation in operations.values()]
+    assert len(ids) == len(set(ids))
+
+
+async def test_nothing_but_keys_health_and_the_demo_answers_a_stranger(service: Service):
+    public = {"/healthz", "/readyz", "/v1/tenants/{tenant}/jwks.json", "/v1/readers/enrol"}
+    open_to_all = {endpoint.path for endpoint in endpoints() if endpoint.access == "public"}
+    demo = {path for path in open_to_all if path.startswith(("/gates", "/static"))}
+    assert open_to_all - demo == public
+    for endpoint in endpoints():
+        if endpoint.access != "public":
+            path = re.sub("{[^}]*}", "x", endpoint.path)
+            async with service.http.request(endpoint.method, service.url + path, json={}) as response:
+                assert response.status == 401, (endpoint.method, path)
+                assert response.content_type == "application/problem+json"

@@ -1,0 +1,128 @@
+"""If these fail, our ES256 is not the world's: other people's honest tokens are refused, or forged ones let in.
+
+Vectors run against our own entry points. A result that differs from the published one is listed with its reason.
+"""
+
+import json
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from entitlements.credential import InvalidKeyError, KeySet, TokenError, VerificationKey, verify_compact
+from entitlements.model import TenantId
+from tests.support.vectors import published_json
+
+ISSUER = TenantId("wcc")
+
+ONLY_ES256 = "the key is not for ES256, the one algorithm of this project"
+NO_USE = "the key does not say use: sig, which is required here"
+
+
+def verdict(jwks, token):
+    """``ok``, or the code or problem with which our entry points refuse."""
+    try:
+        keys = KeySet.from_jwks(ISSUER, json.dumps(jwks).encode())
+    except InvalidKeyError as error:
+        return f"key refused: {error.problem}"
+    try:
+        verify_compact(token, keys, typ=None)
+    except TokenError as error:
+        return error.code
+    return "ok"
+
+
+def why_refused(jwk):
+    """The listed reason for which we refuse what Wycheproof calls valid, or ``None``."""
+    if jwk.get("use") != "sig":
+        return NO_USE
+    if jwk.get("alg") != "ES256":
+        return ONLY_ES256
+    return None
+
+
+def jose_cases(name):
+    for group in published_json("wycheproof", name)["testGroups"]:
+        public = group.get("public") or group["private"]
+        members = public.get("keys", [public])
+        for test in group["tests"]:
+            token = test["jws"] if isinstance(test["jws"], str) else json.dumps(test["jws"])
+            yield test, members, token
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted", "differences"),
+    [
+        # 44 of the 46 valid tokens, and all 5 valid key sets, need an algorithm or a key this project does not have.
+        ("json_web_signature_test.json", {18, 378}, {ONLY_ES256: 28, NO_USE: 16}),
+        ("json_web_key_test.json", set(), {ONLY_ES256: 5}),
+    ],
+)
+def test_wycheproof_tokens_are_judged_as_published_but_for_listed_differences(name, accepted, differences):
+    seen, counted = set(), dict.fromkeys(differences, 0)
+    for test, members, token in jose_cases(name):
+        result = verdict({"keys": members}, token)
+        if result == "ok":
+            assert test["result"] == "valid", (test["tcId"], test["comment"])
+            seen.add(test["tcId"])
+        elif test["result"] == "valid":
+            reason = why_refused(members[0])
+            assert reason is not None, (test["tcId"], test["comment"], result)
+            counted[reason] += 1
+    assert seen == accepted
+    assert counted == differences
+
+
+def test_wycheproof_es256_tokens_reach_the_signature_and_fail_there():
+    """The refusals above are not all refusals of keys: this many tokens were refused by what they are."""
+    reached = [
+        verdict({"keys": members}, token)
+        for test, members, token in jose_cases("json_web_signature_test.json")
+        if test["result"] == "invalid" and len(members) == 1 and why_refused(members[0]) is None
+    ]
+    assert len(reached) >= 35
+    assert set(reached) <= {"document_bad_signature", "document_unknown_key"}
+
+
+def test_wycheproof_signatures_are_judged_exactly_as_published():
+    judged = 0
+    for group in published_json("wycheproof", "ecdsa_secp256r1_sha256_p1363_test.json")["testGroups"]:
+        point = bytes.fromhex(group["publicKey"]["uncompressed"])
+        public = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        key = VerificationKey(issuer=ISSUER, kid="vector", public=public)
+        for test in group["tests"]:
+            good = key.verifies(bytes.fromhex(test["msg"]), bytes.fromhex(test["sig"]))
+            assert good == (test["result"] == "valid"), (test["tcId"], test["comment"])
+            judged += 1
+    assert judged == 262
+
+
+RFC7515_KEY = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    "kid": "rfc7515-a3",
+    "use": "sig",
+    "alg": "ES256",
+}
+RFC7515_SIGNED = (
+    b"eyJhbGciOiJFUzI1NiJ9"
+    b".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+)
+RFC7515_SIGNATURE = b"DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
+
+
+def test_the_signature_of_rfc_7515_appendix_a3_is_good():
+    from entitlements.credential.encoding import b64url_decode
+
+    key = VerificationKey.from_jwk(ISSUER, RFC7515_KEY)
+    signature = b64url_decode(RFC7515_SIGNATURE)
+    assert key.verifies(RFC7515_SIGNED, signature)
+    assert not key.verifies(RFC7515_SIGNED + b"x", signature)
+
+
+def test_the_token_of_rfc_7515_appendix_a3_has_no_kid_and_is_therefore_no_document_here():
+    keys = KeySet.from_jwks(ISSUER, {"keys": [RFC7515_KEY]})
+    with pytest.raises(TokenError) as caught:
+        verify_compact(RFC7515_SIGNED + b"." + RFC7515_SIGNATURE, keys, typ=None)
+    assert caught.value.code == "document_bad_signature"

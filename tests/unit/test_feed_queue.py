@@ -1,0 +1,92 @@
+"""A stream's queue never grows beyond its bound, and never loses a change without saying so."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID, uuid4
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cardservice.feed.channels import Channel, change_frame
+from cardservice.feed.subscription import Subscription, pull_frame
+
+LIMIT = 400
+FEEDS = ("wcc/leisure", "rbkc/leisure")
+READER = UUID(int=1)
+
+
+def _channel(feed: str) -> Channel:
+    tenant, _, area = feed.partition("/")
+    return Channel(tenant, area, uuid4(), 0, 0)
+
+
+async def _take(subscription: Subscription) -> bytes:
+    return await subscription.take(0.0) or b""
+
+
+# A step is a batch of so many changes of a feed, or the reader taking what waits (None).
+steps = st.lists(st.one_of(st.none(), st.tuples(st.sampled_from(FEEDS), st.integers(1, 8))), max_size=40)
+
+
+@given(steps)
+async def test_a_reader_gets_each_change_once_or_is_told_to_pull(taken: list[tuple[str, int] | None]) -> None:
+    channels = {feed: _channel(feed) for feed in FEEDS}
+    subscription = Subscription(READER, limit=LIMIT)
+    for channel in channels.values():
+        channel.listeners[subscription] = 0
+    knows = dict.fromkeys(FEEDS, 0)
+    largest = 0
+    for step in [*taken, None]:
+        if step is not None:
+            feed, count = step
+            first = channels[feed].number + 1
+            bodies = [b'{"n":%d}' % number for number in range(first, first + count)]
+            largest = max(largest, sum(len(change_frame(feed, body)) for body in bodies))
+            channels[feed].deliver(bodies)
+            assert subscription.waiting <= max(LIMIT, largest)
+            continue
+        for event in (await _take(subscription)).split(b"\n\n")[:-1]:
+            found = re.search(rb'"feed":"([^"]+)"', event)
+            assert found is not None
+            feed = found[1].decode()
+            if event.startswith(b"event: pull"):
+                knows[feed] = channels[feed].number  # the reader pulls up to the head
+            else:
+                number = re.search(rb'"n":(\d+)', event)
+                assert number is not None
+                assert int(number[1]) == knows[feed] + 1
+                knows[feed] += 1
+    assert knows == {feed: channel.number for feed, channel in channels.items()}
+
+
+@given(st.integers(0, 12), st.integers(1, 12))
+async def test_who_read_ahead_of_the_pump_gets_only_what_is_new(ahead: int, count: int) -> None:
+    channel = _channel(FEEDS[0])
+    subscription = Subscription(READER, limit=1 << 20)
+    channel.listeners[subscription] = ahead
+    bodies = [b'{"n":%d}' % number for number in range(1, count + 1)]
+    channel.deliver(bodies)
+    expected = b"".join(change_frame(FEEDS[0], body) for body in bodies[ahead:])
+    assert await _take(subscription) == expected
+    assert channel.listeners[subscription] == max(ahead, count)
+
+
+async def test_a_new_epoch_drops_what_waits_of_that_feed_alone() -> None:
+    subscription = Subscription(READER, limit=1 << 20)
+    one, other = (_channel(feed) for feed in FEEDS)
+    for channel in (one, other):
+        channel.listeners[subscription] = 0
+        channel.deliver([b'{"n":1}'])
+    one.restart(uuid4(), 9)
+    assert await _take(subscription) == pull_frame(FEEDS[0]) + change_frame(FEEDS[1], b'{"n":1}')
+    one.deliver([b'{"n":10}'])
+    assert await _take(subscription) == change_frame(FEEDS[0], b'{"n":10}')
+
+
+async def test_an_ended_stream_ends_at_once() -> None:
+    subscription = Subscription(READER)
+    subscription.push(FEEDS[0], b"event: beat\n\n")
+    subscription.end()
+    assert await subscription.take(60.0) is None
+    assert await subscription.take(60.0) is None
