@@ -27,6 +27,7 @@ demo: $(READY) ## start everything on embedded servers and show a card opening a
 	@$(BIN)/cardservice demo $(if $(ONCE),--once) $(DEMO_ARGS)
 
 test: $(READY) ## run the whole test suite on embedded servers
+	@tests/install-tools.sh
 	@$(BIN)/python -m pytest -n $(JOBS) $(TEST_ARGS)
 
 check: $(READY) ## format, lint, strict types, import rules
@@ -43,7 +44,7 @@ format: $(READY) ## format the code and mend what the linter can mend
 
 lock: $(READY) ## make requirements.lock anew from pyproject.toml (newest allowed versions)
 	@$(COMPILE) --upgrade --all-extras pyproject.toml -o requirements.lock
-	@$(COMPILE) -c requirements.lock --extra service pyproject.toml -o docker/service.lock
+	@$(COMPILE) -c requirements.lock --extra service --extra pkcs11 pyproject.toml -o docker/service.lock
 	@$(COMPILE) -c requirements.lock --extra reader --extra nfc --extra camera --extra modbus pyproject.toml -o docker/reader.lock
 	@echo hatchling | $(COMPILE) -c requirements.lock - -o docker/build.lock
 
