@@ -6,6 +6,7 @@
 | ``nfc+udp:HOST:PORT`` | NFC, nfcpy's udp driver (virtual cards) |
 | ``nfc+tty:NAME:pn532``, ``nfc+usb:VENDOR:PRODUCT`` | NFC, any device path of nfcpy |
 | ``modbus+tcp://HOST:PORT?unit=1&coil=0&...`` | gate on a Modbus TCP relay board, see ``gates.settings`` |
+| ``keypad+tcp://HOST:PORT``, ``keypad+serial:/dev/...`` | keypad that sends ASCII |
 | ``log:`` | indicator, JSON lines on standard error |
 | ``console:`` | indicator, plain text on standard error |
 

@@ -7,7 +7,7 @@ measure durations. The values are frozen and validated when made.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias, get_args
 
@@ -29,6 +29,8 @@ MAX_HEADLINE = 60
 
 MAX_DETAIL = 240
 """Characters of the smaller line below."""
+
+DIGITS = "0123456789"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +158,58 @@ class Verdict:
             raise ValueError(f"a headline has 1 to {MAX_HEADLINE} characters: {self.headline!r}")
         if len(self.detail) > MAX_DETAIL:
             raise ValueError(f"a detail has at most {MAX_DETAIL} characters: {self.detail!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digit:
+    """One digit key, ``"0"`` to ``"9"``. It is part of somebody's secret: its ``repr`` does not show it."""
+
+    digit: str = field(repr=False)
+    at_monotonic: float
+
+    def __post_init__(self) -> None:
+        if len(self.digit) != 1 or self.digit not in DIGITS:
+            raise ValueError("a digit is one of 0 to 9")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enter:
+    """The key that ends an entry (``#`` or Enter)."""
+
+    at_monotonic: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """The key that gives an entry up (``*``, Escape or Backspace): what was typed so far counts for nothing."""
+
+    at_monotonic: float
+
+
+KeypadEvent: TypeAlias = Digit | Enter | Cancel | Up | Down
+
+
+class Keypad(Protocol):
+    """Keys beside a gate, at which a person types a PIN. Entering it connects in the background, leaving it frees
+    the line and its thread.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name for logs: a short form of the URL unless another was given."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def events(self) -> AsyncIterator[KeypadEvent]:
+        """Everything since the keypad was entered, in order, for one consumer; ends when it is left.
+
+        Keys come whether anybody was asked for them or not: who asks drops what was pressed before (``at_monotonic``).
+        After a ``Down`` keys may be missing, so an entry in progress begins anew.
+        """
 
 
 class CredentialSource(Protocol):

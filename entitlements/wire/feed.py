@@ -182,10 +182,15 @@ class ChangesPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True):
-    """Heartbeat of the stream: the service's clock (ms since the epoch) and the heads by ``tenant/area``."""
+    """Heartbeat of the stream: the service's clock (ms since the epoch) and the heads by ``tenant/area``.
+
+    ``secrets`` is the tag of the page that ``GET /v1/reader/secrets`` would answer this reader with: one that differs
+    from the page it holds is a hint to ask. ``None`` where the service does not know it now.
+    """
 
     server_time: int
     heads: dict[str, Head]
+    secrets: str | None = None
 
 
 _encoder = msgspec.json.Encoder()
