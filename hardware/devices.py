@@ -20,10 +20,11 @@ from types import ModuleType
 from urllib.parse import SplitResult, urlsplit
 
 from hardware.errors import BadDeviceParameterError, MissingFamilyError, UnknownDeviceError
-from hardware.interfaces import CredentialSource, GateActuator, Indicator
+from hardware.interfaces import CredentialSource, GateActuator, Indicator, Keypad
 
 SOURCE_SCHEMES = ("mjpeg+http", "nfc+udp", "nfc+tty", "nfc+usb", "nfc+com")
 ACTUATOR_SCHEMES = ("modbus+tcp",)
+KEYPAD_SCHEMES = ("keypad+tcp", "keypad+serial")
 INDICATOR_SCHEMES = ("log", "console")
 
 
@@ -67,6 +68,14 @@ def open_actuator(url: str, *, name: str | None = None) -> GateActuator:
         raise UnknownDeviceError(url=url, kind="gate", known=ACTUATOR_SCHEMES)
     gate: GateActuator = _load("modbus", "hardware.gates.modbus").ModbusGate.from_url(url, name=name)
     return gate
+
+
+def open_keypad(url: str, *, name: str | None = None) -> Keypad:
+    """Make the keypad that ``url`` names; it connects when it is entered. Raises as :func:`open_source`."""
+    if _split(url).scheme not in KEYPAD_SCHEMES:
+        raise UnknownDeviceError(url=url, kind="keypad", known=KEYPAD_SCHEMES)
+    keypad: Keypad = _load("keypad", "hardware.keypad.keypad").AsciiKeypad.from_url(url, name=name)
+    return keypad
 
 
 def open_indicator(url: str, *, name: str | None = None) -> Indicator:
