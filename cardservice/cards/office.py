@@ -35,13 +35,14 @@ DEFAULT_VALID_DAYS: Final = 730
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What a new card shall be: until when, by local days or to the second."""
+    """What a new card shall be: until when, by local days or to the second; for a live card the phone's own key."""
 
     person_id: UUID
     channel: str
     valid_days: int | None = None
     expires_at: datetime | None = None
     replaces: bytes | None = None
+    device_key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +88,16 @@ async def change_card(call: Call, card_id: bytes, event: CardEvent, reason: str 
 
 
 async def succeed_card(
-    call: Call, card_id: bytes, event: CardEvent, reason: str | None, valid_days: int | None
+    call: Call,
+    card_id: bytes,
+    event: CardEvent,
+    reason: str | None,
+    valid_days: int | None,
+    *,
+    channel: str | None = None,
+    device_key: bytes | None = None,
 ) -> Issued:
-    """End a card and issue the one that follows it, for the same person and channel.
+    """End a card and issue the one that follows it, for the same person, and the same channel unless told another.
 
     Raises:
         ApiProblem: as :func:`change_card`; 409 ``card_has_successor`` where the card was replaced before.
@@ -98,7 +106,15 @@ async def succeed_card(
     old = await _move(call, card_id, event, reason)
     if await queries().cards.successor(call.conn, tenant=call.tenant, card_id=card_id) is not None:
         raise ApiProblem(409, "card_has_successor", "Another card was issued in place of this one before.")
-    wish = Wish(person_id=old["person_id"], channel=old["channel"], valid_days=valid_days, replaces=card_id)
+    if device_key is None and event is CardEvent.RENEW and channel is None:
+        device_key = old["device_key"]  # a renewed card stays on its phone; a lost or replaced one leaves it
+    wish = Wish(
+        person_id=old["person_id"],
+        channel=channel or old["channel"],
+        valid_days=valid_days,
+        replaces=card_id,
+        device_key=device_key,
+    )
     return await _issue(call, wish, number)
 
 
@@ -164,6 +180,7 @@ async def _issue(call: Call, wish: Wish, issue_number: int) -> Issued:
         issued_at=issued_at,
         expires_at=expires_at,
         replaces=wish.replaces,
+        device_key=wish.device_key,
     )
     await audit(
         call,

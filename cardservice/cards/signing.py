@@ -33,6 +33,7 @@ def claims_of(card: Mapping[str, Any], public_url: str) -> CardClaims:
         expires_at=Instant(int(card["expires_at"].timestamp())),
         issue_number=card["issue_number"],
         channel=Channel(card["channel"]),
+        device_key=None if card["device_key"] is None else bytes(card["device_key"]),
     )
 
 

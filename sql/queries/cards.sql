@@ -8,9 +8,9 @@ RETURNING cards_numbered - 1 AS number, index_secret, timezone;
 -- name: add^
 -- A new, active card.
 INSERT INTO card (tenant, card_id, card_index, person_id, state, channel, kid, issue_number, issued_at, expires_at,
-                  replaces, updated_at)
+                  replaces, device_key, updated_at)
 VALUES (:tenant, :card_id, :card_index, :person_id, 'active', :channel, :kid, :issue_number, :issued_at, :expires_at,
-        :replaces, :issued_at)
+        :replaces, :device_key, :issued_at)
 RETURNING *;
 
 -- name: get^
