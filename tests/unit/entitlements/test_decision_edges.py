@@ -75,6 +75,25 @@ def test_a_block_for_another_service_of_the_same_reader_does_not_shut_this_one()
     assert [decide(one, subject, moment(AT)).reason for one in (pool, gym)] == ["ok", "blocked"]
 
 
+@pytest.mark.parametrize(
+    ("blocks", "reason"),
+    [
+        ((), "ok"),
+        (("wcc.test.other",), "ok"),
+        (("wcc.test.other", "wcc.test.service"), "delegate_blocked"),
+        (("wcc.test.service",), "delegate_blocked"),
+        (("*",), "delegate_blocked"),
+    ],
+)
+def test_a_delegate_blocked_from_another_service_may_still_act_in_this_one(
+    blocks: tuple[str, ...], reason: str
+) -> None:
+    service = compiled(delegation={"acts_for": {"scopes": ["use"]}})
+    acting = Acting(grants=(DelegateGrant(scopes=frozenset(("use",))),), blocks=blocks)
+    subject = Subject(card=CardState.ACTIVE, profile=subject_of(service, AT).profile, acting=acting)
+    assert decide(service, subject, moment(AT)).reason == reason
+
+
 def test_a_card_without_a_profile_in_this_area_opens_nothing() -> None:
     assert decide(compiled(), Subject(card=CardState.ACTIVE), moment(AT)).reason == "not_eligible"
 
