@@ -20,6 +20,7 @@ from entitlements.credential.claims import (
     UnverifiedPresentation,
     VerifiedCard,
 )
+from entitlements.credential.cwt import card_text, sign_card_cwt
 from entitlements.credential.errors import (
     AssertionRefused,
     CredentialError,
@@ -39,10 +40,13 @@ from entitlements.credential.es256 import (
 from entitlements.credential.jws import sign_compact, verify_compact
 from entitlements.credential.jwt import CLOCK_LEEWAY, sign_card, verify_card, verify_card_pyjwt
 from entitlements.credential.keys import KeySet, SigningKey, VerificationKey, make_kid
+from entitlements.credential.live import live_message, live_text
 from entitlements.credential.presentation import VerifiedMemory, verify_presentation
+from entitlements.credential.sitesecrets import NO_SECRETS, SiteSecrets
 
 __all__ = [
     "CLOCK_LEEWAY",
+    "NO_SECRETS",
     "AssertionClaims",
     "AssertionCode",
     "AssertionRefused",
@@ -56,12 +60,16 @@ __all__ = [
     "KeySet",
     "Refused",
     "SigningKey",
+    "SiteSecrets",
     "TokenError",
     "UnverifiedPresentation",
     "VerificationKey",
     "VerifiedCard",
     "VerifiedMemory",
+    "card_text",
     "generate_private_key",
+    "live_message",
+    "live_text",
     "make_kid",
     "private_key_from_pem",
     "private_key_to_pem",
@@ -69,6 +77,7 @@ __all__ = [
     "public_key_to_jwk",
     "sign_assertion",
     "sign_card",
+    "sign_card_cwt",
     "sign_compact",
     "thumbprint",
     "unverified_reader_id",

@@ -44,9 +44,15 @@ class Channel(StrEnum):
 
 
 class CardForm(StrEnum):
-    """Encoding in which a card was presented."""
+    """Encoding in which a card was presented: compact JWT, static CWT (``RP1:``), live code (``RC1:``), Google's
+    rotating code (``RG1:``), NFC chip with a message of its own.
+    """
 
     JWT = "jwt"
+    CWT = "cwt"
+    LIVE = "live"
+    TOTP = "totp"
+    CHIP = "chip"
 
 
 class CardClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -55,7 +61,8 @@ class CardClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     :param issuer: short id of the council (``iss``), 1-16 of ``a-z 0-9 -``.
     :param card_id: 8 opaque bytes (``jti``, base64url, 11 characters).
     :param index: dense number of the card in the tenant (``status.status_list.idx``), 0 to 2**32 - 1.
-    :param status_uri: address of the status list (``status.status_list.uri``, IETF Token Status List section 6.2).
+    :param status_uri: address of the status list (``status.status_list.uri``, IETF Token Status List section 6.2);
+        ``None`` in the small forms, which leave it out: a gate never asks there, and the service knows it anyway.
     :param issued_at: seconds since the epoch (``iat``).
     :param expires_at: first second in which the card is no longer good (``exp``, RFC 7519 section 4.1.4).
     :param issue_number: the tenant's issue number when it was signed (``fn``), by which a gate can tell "newer than
@@ -68,10 +75,10 @@ class CardClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     issuer: TenantId
     card_id: CardId
     index: CardIndex
-    status_uri: str
     issued_at: Instant
     expires_at: Instant
     issue_number: int
+    status_uri: str | None = None
     channel: Channel = Channel.STATIC
     device_key: bytes | None = None
 
@@ -83,14 +90,8 @@ class CardClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             raise InvalidClaimsError("card_id", f"must be {CARD_ID_BYTES} bytes")
         if type(self.index) is not int or not 0 <= self.index < INDEX_LIMIT:
             raise InvalidClaimsError("index", f"must be a whole number below {INDEX_LIMIT}")
-        if (
-            type(self.status_uri) is not str
-            or len(self.status_uri) > STATUS_URI_MAX_CHARS
-            or _STATUS_URI.fullmatch(self.status_uri) is None
-        ):
-            raise InvalidClaimsError(
-                "status_uri", f"must be an http(s) address of at most {STATUS_URI_MAX_CHARS} characters"
-            )
+        if self.status_uri is not None:
+            _check_status_uri(self.status_uri)
         if type(self.issued_at) is not int or not 0 <= self.issued_at <= INSTANT_MAX:
             raise InvalidClaimsError("issued_at", "must be whole seconds since the epoch, at most the year 9999")
         if type(self.expires_at) is not int or not self.issued_at < self.expires_at <= INSTANT_MAX:
@@ -122,6 +123,10 @@ class VerifiedCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         an ECDSA signature (r, s) has a twin (r, n-s) that verifies as well.
     :param presentation: what was proven now, for services that demand a kind. A photograph of a live card's JWT is
         ``static``, whatever ``claims.channel`` says it was issued for.
+    :param kid: the council's key that signed the card; empty where no signature of the council was presented (TOTP,
+        chip).
+    :param sequence: of a one-time presentation, a number that must strictly increase for this card at a site (live:
+        the second it was signed in; TOTP: the time step; chip: the SUN counter); ``None`` for static forms.
     """
 
     claims: CardClaims
@@ -129,6 +134,7 @@ class VerifiedCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kid: str
     digest: bytes
     presentation: Channel = Channel.STATIC
+    sequence: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +178,13 @@ def refusal_by_time(claims: CardClaims, now: int, leeway: int) -> Refused | None
     if claims.issued_at > now + leeway:
         return FROM_THE_FUTURE
     return None
+
+
+def _check_status_uri(uri: object) -> None:
+    if type(uri) is not str or len(uri) > STATUS_URI_MAX_CHARS or _STATUS_URI.fullmatch(uri) is None:
+        raise InvalidClaimsError(
+            "status_uri", f"must be an http(s) address of at most {STATUS_URI_MAX_CHARS} characters"
+        )
 
 
 def _check_device_key(point: bytes) -> None:

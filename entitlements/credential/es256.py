@@ -83,7 +83,12 @@ def public_key_to_jwk(public: ec.EllipticCurvePublicKey) -> dict[str, str]:
 
 def thumbprint(public: ec.EllipticCurvePublicKey) -> str:
     """SHA-256 thumbprint of the key (RFC 7638), base64url, 43 characters."""
-    return b64url_encode(hashlib.sha256(canonical_json(public_key_to_jwk(public))).digest()).decode()
+    return b64url_encode(thumbprint_digest(public)).decode()
+
+
+def thumbprint_digest(public: ec.EllipticCurvePublicKey) -> bytes:
+    """SHA-256 thumbprint of the key (RFC 7638), 32 bytes."""
+    return hashlib.sha256(canonical_json(public_key_to_jwk(public))).digest()
 
 
 def sign_message(private: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:

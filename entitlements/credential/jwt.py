@@ -107,8 +107,10 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 def sign_card(claims: CardClaims, signing_key: SigningKey) -> str:
     """Sign a card with PyJWT. The same claims and key give the same token (RFC 6979).
 
-    :raises InvalidClaimsError: if the key belongs to another issuer than the claims name.
+    :raises InvalidClaimsError: if the key belongs to another issuer than the claims name, or there is no status list.
     """
+    if claims.status_uri is None:
+        raise InvalidClaimsError("status_uri", "stands in every card that is a JWT")
     if claims.issuer != signing_key.issuer:
         raise InvalidClaimsError("issuer", f"{claims.issuer} cannot be signed with a key of {signing_key.issuer}")
     headers = {"typ": CARD_TYP, "kid": signing_key.kid}

@@ -27,12 +27,16 @@ from entitlements.credential.es256 import (
     public_key_to_jwk,
     sign_message,
     thumbprint,
+    thumbprint_digest,
     verify_digest,
 )
 from entitlements.model import TenantId
 
 KID_THUMBPRINT_CHARS: Final = 8
 """48 bits of the thumbprint: short for the QR code. A clash is refused when the set is made, so no more is needed."""
+COSE_KID_BYTES: Final = 4
+"""The first bytes of the thumbprint, which name the key inside a CWT: each byte counts in a small QR code. Among
+:data:`MAX_KEYS` keys two share them once in two million sets, and then the set is refused when it is made."""
 MAX_KEYS: Final = 64
 """Keys in one set: far more than a tenant publishes in a card's life, and a bound on what a bad set can cost."""
 MAX_JWKS_BYTES: Final = 64 * 1024
@@ -79,6 +83,11 @@ class VerificationKey:
     def to_jwk(self) -> dict[str, str]:
         """Write the key as JWK with ``kid``, ``use`` and ``alg``."""
         return {**public_key_to_jwk(self.public), "kid": self.kid, "use": "sig", "alg": ALG}
+
+    @property
+    def cose_kid(self) -> bytes:
+        """The name of the key in a CWT: the first 4 bytes of its SHA-256 thumbprint (RFC 7638)."""
+        return make_cose_kid(self.public)
 
     def verifies(self, message: bytes, signature: bytes) -> bool:
         """Tell whether ``signature`` (64 bytes, r || s) is one of this key over ``message``."""
@@ -129,20 +138,25 @@ class KeySet:
     """The keys a gate or service believes, by exact ``kid``. Immutable; a change is a new set.
 
     :param keys: of one or several issuers.
-    :raises InvalidKeyError: if a ``kid`` stands twice, or for more than :data:`MAX_KEYS` keys.
+    :raises InvalidKeyError: if a ``kid`` stands twice, if two keys would have one name in a CWT, or for more than
+        :data:`MAX_KEYS` keys.
     """
 
-    __slots__ = ("_by_header", "_by_kid")
+    __slots__ = ("_by_cose_kid", "_by_header", "_by_kid")
 
     def __init__(self, keys: Iterable[VerificationKey] = ()) -> None:
         by_kid: dict[str, VerificationKey] = {}
+        by_cose_kid: dict[bytes, VerificationKey] = {}
         for key in keys:
             if key.kid in by_kid:
                 raise InvalidKeyError("the kid stands twice in the set", key.kid)
             by_kid[key.kid] = key
             if len(by_kid) > MAX_KEYS:
                 raise InvalidKeyError(f"more than {MAX_KEYS} keys in one set")
+            if by_cose_kid.setdefault(key.cose_kid, key) is not key:
+                raise InvalidKeyError("its name in a CWT is that of another key of the set", key.kid)
         self._by_kid = by_kid
+        self._by_cose_kid = by_cose_kid
         # The header our own signer writes for each key: the gate compares it and parses nothing.
         self._by_header = {protected_header(CARD_TYP, kid): key for kid, key in by_kid.items()}
 
@@ -177,6 +191,10 @@ class KeySet:
         """Find the key whose card header is exactly this base64url text, as our own signer writes it."""
         return self._by_header.get(segment)
 
+    def by_cose_kid(self, kid: bytes) -> VerificationKey | None:
+        """Find a key by its name in a CWT, exactly those bytes."""
+        return self._by_cose_kid.get(kid)
+
     def merged(self, other: KeySet) -> KeySet:
         """Both sets together. :raises InvalidKeyError: if they share a ``kid``."""
         return KeySet([*self, *other])
@@ -207,6 +225,11 @@ class KeySet:
 def make_kid(issuer: str, public: ec.EllipticCurvePublicKey) -> str:
     """Name a key after its owner and thumbprint, e.g. ``wcc-Ab3dE_9x``."""
     return f"{issuer}-{thumbprint(public)[:KID_THUMBPRINT_CHARS]}"
+
+
+def make_cose_kid(public: ec.EllipticCurvePublicKey) -> bytes:
+    """Name a key for a CWT, 4 bytes."""
+    return thumbprint_digest(public)[:COSE_KID_BYTES]
 
 
 def protected_header(typ: str | None, kid: str | None) -> bytes:

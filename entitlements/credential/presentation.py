@@ -13,6 +13,7 @@ from typing import Final
 from entitlements.credential.claims import Refused, UnverifiedPresentation, VerifiedCard, refusal_by_time
 from entitlements.credential.jwt import CLOCK_LEEWAY, MAX_CARD_CHARS, verify_card
 from entitlements.credential.keys import KeySet, VerificationKey
+from entitlements.credential.sitesecrets import NO_SECRETS, SiteSecrets
 from entitlements.model import Reason
 
 JWT_PREFIX: Final = b"eyJ"
@@ -79,6 +80,7 @@ def verify_presentation(
     now: int,
     memory: VerifiedMemory | None = None,
     leeway: int = CLOCK_LEEWAY,
+    secrets: SiteSecrets = NO_SECRETS,
 ) -> VerifiedCard | Refused:
     """Turn what a reader received into a verified card or a reason. Never raises, whatever the bytes are.
 
@@ -87,6 +89,7 @@ def verify_presentation(
     :param now: seconds since the epoch.
     :param memory: where verified cards are remembered; ``None`` to verify every time.
     :param leeway: seconds by which ``now`` may be behind the issuer's clock.
+    :param secrets: shared secrets of the site; without those of its issuer a rotating code is not accepted.
     """
     data = presentation.data
     if not data.startswith(JWT_PREFIX):

@@ -17,7 +17,7 @@ from entitlements.credential import (
 )
 from entitlements.credential.encoding import b64url_decode, b64url_encode
 from entitlements.credential.keys import MAX_JWKS_BYTES, MAX_KEYS
-from tests.support.cards import KEY, KEYS, NEIGHBOUR, RBKC, WCC
+from tests.support.cards import KEY, KEYS, NEIGHBOUR, RBKC, STRANGER, WCC, fixed_key
 
 JWK = KEY.verification_key.to_jwk()
 
@@ -108,9 +108,24 @@ def test_two_keys_of_one_name_are_refused_even_across_councils():
 
 
 def test_a_key_set_is_bounded():
-    public = KEY.private.public_key()
+    keys = [fixed_key(WCC, 100 + n, kid=f"k{n}").verification_key for n in range(MAX_KEYS + 1)]
     with pytest.raises(InvalidKeyError, match=str(MAX_KEYS)):
-        KeySet(VerificationKey(issuer=WCC, kid=f"k{n}", public=public) for n in range(MAX_KEYS + 1))
+        KeySet(keys)
+    assert len(KeySet(keys[:MAX_KEYS])) == MAX_KEYS
+
+
+def test_two_keys_of_one_name_in_the_small_code_are_refused():
+    first, second = KEY.verification_key, VerificationKey(issuer=WCC, kid="other", public=KEY.private.public_key())
+    with pytest.raises(InvalidKeyError, match="CWT"):
+        KeySet([first, second])
+
+
+def test_a_key_is_found_by_exactly_the_first_bytes_of_its_thumbprint():
+    name = b64url_decode(thumbprint(KEY.private.public_key()).encode())[:4]
+    assert KEY.verification_key.cose_kid == name
+    assert KEYS.by_cose_kid(name) == KEY.verification_key
+    for other in (b"", name[:3], name + b"\0", STRANGER.verification_key.cose_kid):
+        assert KEYS.by_cose_kid(other) is None
 
 
 def test_a_kid_is_matched_exactly():
