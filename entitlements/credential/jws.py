@@ -70,17 +70,25 @@ def sign_compact(payload: bytes, typ: str | None, key: SigningKey) -> str:
     return (signed + b"." + b64url_encode(key.sign(signed))).decode("ascii")
 
 
-def verify_compact(token: str | bytes, keys: KeySet, typ: str | None, issuer: TenantId | None = None) -> bytes:
+def verify_compact(
+    token: str | bytes,
+    keys: KeySet,
+    typ: str | None,
+    issuer: TenantId | None = None,
+    *,
+    max_chars: int = MAX_DOCUMENT_CHARS,
+) -> bytes:
     """Give the payload of a document that one of ``keys`` signed.
 
     :param issuer: if given, only keys of this council count: needed where ``keys`` holds those of several.
+    :param max_chars: length cap before anything is decoded, for a kind of document that is larger than most.
 
     :raises TokenError: with code ``document_unknown_key`` if the header is good but names a key that is not in the
         set (fetch the key set, then try once more), otherwise always ``document_bad_signature``.
     """
     bad = TokenError("document_bad_signature", "the document is not signed by a key known here")
     try:
-        parts = split_compact(token.encode("ascii") if isinstance(token, str) else token, MAX_DOCUMENT_CHARS)
+        parts = split_compact(token.encode("ascii") if isinstance(token, str) else token, max_chars)
         kid = read_kid(parts.header, typ)
         key = keys.get(kid)
         if key is None or (issuer is not None and key.issuer != issuer):
