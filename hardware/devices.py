@@ -5,6 +5,7 @@
 | ``mjpeg+http://HOST:PORT/PATH`` | QR by camera, MJPEG over HTTP |
 | ``nfc+udp:HOST:PORT`` | NFC, nfcpy's udp driver (virtual cards) |
 | ``nfc+tty:NAME:pn532``, ``nfc+usb:VENDOR:PRODUCT`` | NFC, any device path of nfcpy |
+| ``nfc+...?uid=yes`` | the same; cards that hold nothing else are known by their serial number |
 | ``modbus+tcp://HOST:PORT?unit=1&coil=0&...`` | gate on a Modbus TCP relay board, see ``gates.settings`` |
 | ``keypad+tcp://HOST:PORT``, ``keypad+serial:/dev/...`` | keypad that sends ASCII |
 | ``log:`` | indicator, JSON lines on standard error |

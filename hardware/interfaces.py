@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias, get_args
 
-Media: TypeAlias = Literal["qr", "nfc-ndef"]
-"""How the octets reached the reader. A service may accept some media and not others."""
+Media: TypeAlias = Literal["qr", "nfc-ndef", "nfc-uid"]
+"""How the octets reached the reader; ``nfc-uid`` is a serial number that any chip can be made to show."""
 
 Direction: TypeAlias = Literal["entry", "exit"]
 

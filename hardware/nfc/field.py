@@ -34,6 +34,12 @@ class Card:
     def speaks_apdu(self) -> bool:
         return self._tag is not None
 
+    @property
+    def uid(self) -> bytes | None:
+        """Serial number of a type A card, without cascade tags; None for type B, which has none to rely on."""
+        number = self._target.sdd_res if self._target.brty.endswith("A") else None
+        return bytes(number) if number else None
+
     def transceive(self, command: bytes) -> bytes:
         """See ``interfaces.Transceive``; the card's own frame waiting time applies."""
         try:

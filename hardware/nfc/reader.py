@@ -13,7 +13,8 @@ from typing import Self
 from hardware.backoff import Backoff
 from hardware.errors import BadDeviceParameterError, CardError, LinkLostError, ProbeTimeoutError
 from hardware.events import SOURCE_BACKLOG, EventQueue
-from hardware.interfaces import CardProtocol, Down, SourceEvent, Up
+from hardware.interfaces import CardProtocol, Down, Media, SourceEvent, Up
+from hardware.nfc import uid
 from hardware.nfc.field import Card, Field
 from hardware.nfc.presence import Presence
 from hardware.nfc.type4 import Type4Ndef
@@ -52,8 +53,9 @@ _PATHS = re.compile(
 class NfcReader:
     """The ``CredentialSource`` of one reader.
 
-    ``path`` is a device path of nfcpy, ``protocols`` the dialogues tried in turn, ``open_field`` opens the
-    device (in the thread). ``Up`` means that the device was opened; with the udp driver that always succeeds.
+    ``path`` is a device path of nfcpy, ``protocols`` the dialogues tried in turn, ``serial_numbers`` whether a card
+    that speaks none of them is presented by its serial number, ``open_field`` opens the device (in the thread).
+    ``Up`` means that the device was opened; with the udp driver that always succeeds.
     """
 
     def __init__(
@@ -62,11 +64,13 @@ class NfcReader:
         *,
         name: str | None = None,
         protocols: Sequence[CardProtocol] | None = None,
+        serial_numbers: bool = False,
         open_field: Callable[[str], Field] = Field,
     ) -> None:
         self._path = path
         self._name = name or f"nfc {path}"
         self._protocols = (Type4Ndef(),) if protocols is None else tuple(protocols)
+        self._serial_numbers = serial_numbers
         self._open_field = open_field
         self._events: EventQueue[SourceEvent] = EventQueue(limit=SOURCE_BACKLOG)
         self._presence = Presence(self._name)
@@ -77,13 +81,15 @@ class NfcReader:
 
     @classmethod
     def from_url(cls, url: str, *, name: str | None = None) -> Self:
-        """``nfc+PATH``. Raises ``BadDeviceParameterError``."""
-        path = url.removeprefix("nfc+")
+        """``nfc+PATH``, with ``?uid=yes`` where serial numbers are taken. Raises ``BadDeviceParameterError``."""
+        path, asks, query = url.removeprefix("nfc+").partition("?")
+        if asks and query != "uid=yes":
+            raise BadDeviceParameterError(url=url, parameter="query", problem="may only be uid=yes")
         if not _PATHS.fullmatch(path):
             raise BadDeviceParameterError(
                 url=url, parameter="device path", problem="is not like udp:HOST:PORT, tty:NAME:DRIVER or usb:VID:PID"
             )
-        return cls(path, name=name)
+        return cls(path, name=name, serial_numbers=bool(asks))
 
     @property
     def name(self) -> str:
@@ -181,21 +187,20 @@ class NfcReader:
         if read is None:
             self._tell(self._presence.failed("not a card of this scheme", now, certain=True))
         else:
-            data, protocol = read
-            self._tell(self._presence.read(data, protocol.media, now))
+            self._tell(self._presence.read(*read, now))
         while not self._stop.wait(PRESENCE_SECONDS) and card.is_present():
             self._came_round = time.monotonic()
             self._presence.seen(self._came_round)
 
-    def _probe(self, card: Card) -> tuple[bytes, CardProtocol] | None:
-        if not card.speaks_apdu:
-            return None
+    def _probe(self, card: Card) -> tuple[bytes, Media] | None:
         deadline = time.monotonic() + PROBE_SECONDS
-        for protocol in self._protocols:
+        for protocol in self._protocols if card.speaks_apdu else ():
             data = protocol.probe(card.transceive, deadline)
             if data is not None:
-                return data, protocol
-        return None
+                return data, protocol.media
+        # Only now: a card that holds something better is never known by its number.
+        number = uid.octets(card.uid) if self._serial_numbers else None
+        return None if number is None else (number, uid.MEDIA)
 
     def _tell(self, events: list[SourceEvent]) -> None:
         for event in events:

@@ -1,8 +1,9 @@
 """A virtual NFC card: an ISO-DEP (Type 4A) tag with an NDEF message, in the field of one reader.
 
 Run as ``python -m hardware.virtual.nfc_card [--port N]``; the reader's device URL is ``nfc+udp:127.0.0.1:N``.
-Commands: ``present``, ``remove``. Events: ``presented``, ``read``, ``torn``, ``removed``. ``virtual.air``
-says how nfcpy's udp driver carries it.
+Commands: ``present``, ``remove``, and ``chip``, which sets up an NTAG 424 DNA that is then presented by its serial
+number. Events: ``presented``, ``read`` (of a chip with the message as it was read this time), ``torn``, ``removed``.
+``virtual.air`` says how nfcpy's udp driver carries it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import base64
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import nfc
@@ -19,6 +21,7 @@ import nfc.clf
 
 from hardware.virtual.air import CalledOff, CardEnd
 from hardware.virtual.console import Command, CommandError, arguments, emit, number, serve_commands, text
+from hardware.virtual.ntag424 import COUNTER_END, KEY_OCTETS, Chip, Ntag424Applet
 from hardware.virtual.tag4 import RATS, IsoDepTarget, Type4Applet
 
 AWAY_SECONDS = 0.6
@@ -38,6 +41,7 @@ class Presentation:
     """A card to put down. It goes silent after ``tear_after`` blocks, ``tears`` times, then behaves."""
 
     message: bytes
+    chip: Chip | None
     max_le: int
     uid: bytes
     sel_res: int
@@ -63,6 +67,7 @@ class VirtualCard:
         # Given, not opened by path: the driver's own device would bind every address.
         self._frontend.device = self._air
         self._changes: deque[Presentation | None] = deque()
+        self._chips: dict[bytes, Chip] = {}
         self._present = False
         self._removed_at = -AWAY_SECONDS
         self._thread = threading.Thread(target=self._run, name="virtual card", daemon=True)
@@ -77,12 +82,15 @@ class VirtualCard:
     async def command(self, command: Command) -> None:
         match command["do"]:
             case "present":
-                presentation = _presentation(command)
+                presentation = _presentation(command, self._chips)
                 if self._present:
                     raise CommandError("a card is there already; remove it first")
                 await asyncio.sleep(max(0.0, self._removed_at + AWAY_SECONDS - time.monotonic()))
                 self._present = True
                 self._change(presentation)
+            case "chip":
+                chip = _chip(command)
+                self._chips[chip.uid] = chip
             case "remove":
                 if not self._present:
                     raise CommandError("no card is there")
@@ -90,7 +98,7 @@ class VirtualCard:
                 self._removed_at = time.monotonic()
                 self._change(None)
             case other:
-                raise CommandError(f"{other!r} is none of present, remove")
+                raise CommandError(f"{other!r} is none of present, remove, chip")
 
     def _change(self, presentation: Presentation | None) -> None:
         self._changes.append(presentation)
@@ -134,7 +142,8 @@ class VirtualCard:
 
     def _converse(self, card: Presentation, request: bytearray, *, tear: bool) -> bool:
         """Answer blocks until the card is deselected (False) or has gone silent on purpose (True)."""
-        applet = Type4Applet(card.message, max_le=card.max_le)
+        chip = card.chip
+        applet = Type4Applet(card.message, max_le=card.max_le) if chip is None else Ntag424Applet(chip)
         link = IsoDepTarget(applet)
         answer: bytes | None = link.activate(bytes(request))
         blocks = 0
@@ -147,15 +156,15 @@ class VirtualCard:
             blocks += 1
             if applet.read_to_end and not told:
                 told = True
-                emit("read")
+                emit("read", **({"message": applet.message.hex()} if isinstance(applet, Ntag424Applet) else {}))
         if answer is not None:
             self._frontend.exchange(bytearray(answer), 0)
         return False
 
 
-def _presentation(command: Command) -> Presentation:
+def _presentation(command: Command, chips: Mapping[bytes, Chip]) -> Presentation:
     try:
-        payload = base64.b64decode(text(command, "payload_base64"), validate=True)
+        payload = base64.b64decode(text(command, "payload_base64", ""), validate=True)
         uid = bytes.fromhex(text(command, "uid", "08a1b2c3"))
     except ValueError as error:
         raise CommandError(f"payload_base64 or uid cannot be read: {error}") from error
@@ -163,18 +172,38 @@ def _presentation(command: Command) -> Presentation:
         raise CommandError(f"a payload has at most {MAX_PAYLOAD} octets")
     if len(uid) not in (4, 7):
         raise CommandError("a uid has 4 or 7 octets")
-    mime = text(command, "mime", DEFAULT_MIME)
-    if not mime.isascii() or len(mime) > 255:
-        raise CommandError("mime has at most 255 ASCII characters")
-    memory_tag = text(command, "kind", "type4") == "memory"
+    kind = text(command, "kind", "type4")
+    if kind == "chip" and uid not in chips:
+        raise CommandError("no chip of this uid was set up")
     return Presentation(
-        message=ndef_record(mime, payload, tnf=2),
+        message=_message(command, payload),
+        chip=chips[uid] if kind == "chip" else None,
         max_le=int(number(command, "max_le", 246, low=15, high=255)),
         uid=uid,
-        sel_res=0x00 if memory_tag else 0x20,
+        sel_res=0x00 if kind == "memory" else 0x20,
         tear_after=int(number(command, "tear_after", 5, low=0, high=10_000)),
         tears=int(number(command, "tears", 0, low=0, high=1000)),
     )
+
+
+def _message(command: Command, payload: bytes) -> bytes:
+    mime, uri = text(command, "mime", DEFAULT_MIME), text(command, "uri", "")
+    if not (mime + uri).isascii() or len(mime) > 255:
+        raise CommandError("mime has at most 255 ASCII characters, and a uri is ASCII")
+    if uri:
+        return ndef_record("U", b"\x00" + uri.encode("ascii"), tnf=1)
+    return ndef_record(mime, payload, tnf=2)
+
+
+def _chip(command: Command) -> Chip:
+    """A chip as a personalisation station leaves it: all values in hexadecimal, ``keys`` five, one after the other."""
+    try:
+        file, settings, keys, uid = (bytes.fromhex(text(command, name)) for name in ("file", "settings", "keys", "uid"))
+        each = [keys[at : at + KEY_OCTETS] for at in range(0, len(keys), KEY_OCTETS)]
+        counter = int(number(command, "counter", 0, low=0, high=COUNTER_END))
+        return Chip(uid=uid, file=file, settings=settings, keys=each, counter=counter)
+    except ValueError as error:
+        raise CommandError(f"the chip cannot be set up: {error}") from error
 
 
 async def main() -> None:

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 FRAME_SIZES = (16, 24, 32, 40, 48, 64, 96, 128, 256)
 """Octets of a frame for FSDI 0 to 8 (ISO/IEC 14443-4, table 1)."""
 
@@ -22,6 +24,12 @@ OK, NOT_FOUND, BAD_PARAMETERS, UNKNOWN_COMMAND, BEYOND_END = 0x9000, 0x6A82, 0x6
 
 APPLICATION = bytes.fromhex("D2760000850101")
 CAPABILITY_FILE, NDEF_FILE = 0xE103, 0xE104
+
+
+class Applet(Protocol):
+    """What a card does once it is activated: one command APDU to one response APDU."""
+
+    def answer(self, command: bytes) -> bytes: ...
 
 
 class Type4Applet:
@@ -83,7 +91,7 @@ def _status(status: int) -> bytes:
 class IsoDepTarget:
     """One activation of a card: from the request for an answer to select until the field is gone."""
 
-    def __init__(self, applet: Type4Applet) -> None:
+    def __init__(self, applet: Applet) -> None:
         self._applet = applet
         self._block_number = 1
         self._information = FRAME_SIZES[0] - FRAME_OVERHEAD
