@@ -11,7 +11,7 @@ from entitlements.compile import compile_profile
 from entitlements.decide import Acting, Booking, Moment, Presence, State, Subject, TapInput, UpstreamCheck, decide
 from entitlements.durations import parse_instant
 from entitlements.model import CardState, Instant, Outcome, SiteId
-from entitlements.profile import DelegateGrant
+from entitlements.profile import DelegateGrant, Profile, Segment, Verdict
 from entitlements.situation import Situation
 from tests.unit.entitlements.rule_examples import WORLD, compiled, horizon, moment, subject_of
 
@@ -94,6 +94,14 @@ def test_a_delegate_blocked_from_another_service_may_still_act_in_this_one(
     assert decide(service, subject, moment(AT)).reason == reason
 
 
+def test_a_price_that_the_document_no_longer_names_is_still_the_price_of_a_profile_that_came_before_it() -> None:
+    service = compiled(price=[{"band": "full", "pence": 500, "when": True}])
+    profile = Profile(grants=[(service.id, (Segment(None, None, Verdict.ELIGIBLE, "full", 450),))])
+    subject = Subject(card=CardState.ACTIVE, profile=profile)
+    decision = decide(service, subject, moment(AT))
+    assert (decision.reason, decision.band, decision.pence) == ("ok", "full", 450)
+
+
 def test_a_card_without_a_profile_in_this_area_opens_nothing() -> None:
     assert decide(compiled(), Subject(card=CardState.ACTIVE), moment(AT)).reason == "not_eligible"
 
@@ -105,7 +113,9 @@ def test_only_a_tap_within_the_gap_is_the_same_visit(gone: int, reason: str) -> 
     assert decide(service, subject_of(service, AT), moment(AT), TapInput(), state).reason == reason
 
 
-@pytest.mark.parametrize(("gone", "reason"), [(3599, "already_inside"), (3600, "ok"), (3601, "ok"), (86_400, "ok")])
+@pytest.mark.parametrize(
+    ("gone", "reason"), [(-60, "already_inside"), (3599, "already_inside"), (3600, "ok"), (3601, "ok"), (86_400, "ok")]
+)
 def test_somebody_who_forgot_to_tap_out_is_forgiven_after_the_longest_stay(gone: int, reason: str) -> None:
     service = compiled(presence={"anti_passback": "person", "max_stay": "PT1H"})
     state = State(presence=Presence(inside=True, since=Instant(AT - gone)))

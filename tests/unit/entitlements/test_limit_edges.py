@@ -44,6 +44,12 @@ def test_a_site_that_is_cut_off_spends_its_whole_lease_and_no_more(lease: int, r
     assert taps(service, state=State(leases={"q": lease}), online=False).reason == reason
 
 
+@pytest.mark.parametrize(("units", "reason"), [(1, "ok"), (2, "ok"), (3, "quota_used")])
+def test_a_quota_holds_for_one_tap_where_there_is_no_ledger(units: int, reason: str) -> None:
+    service = limited({"quota": {"id": "q", "period": "day", "max": 2}})
+    assert taps(service, TapInput(units=units), State(ledger=None)).reason == reason
+
+
 @pytest.mark.parametrize(("days", "late", "reason"), [(0, 0, "ok"), (0, 1, "overdue_block"), (1, 1, "overdue_block")])
 def test_an_item_due_today_is_not_overdue_and_one_due_yesterday_is(days: int, late: int, reason: str) -> None:
     service = limited({"loan": {"pool": "p", "max_out": 3, "block_if_overdue_days": days}})
@@ -118,7 +124,7 @@ def test_children_need_room_too_and_an_unknown_count_is_an_empty_zone() -> None:
     rule = {"accompanied_by": {"children_under": 8, "max": 3}}
     service = limited({"capacity": {"max": 3}}, delegation=rule, who={"age": {"gte": 0}})
     subject = subject_of(service, AT, date_of_birth="1980-05-05")
-    for count, children, reason in ((1, 1, "ok"), (1, 2, "full"), (None, 2, "ok"), (None, 3, "full")):
+    for count, children, reason in ((1, 1, "ok"), (1, 2, "full"), (2, 2, "full"), (None, 2, "ok"), (None, 3, "full")):
         for presence in (Presence(zone_count=count), None if count is None else Presence(zone_count=count)):
             state = State(presence=presence)
             assert decide(service, subject, moment(AT), TapInput(children=children), state).reason == reason

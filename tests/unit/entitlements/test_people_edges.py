@@ -106,6 +106,13 @@ def test_a_right_that_goes_on_is_kept_from_its_start_whatever_its_price_was() ->
     assert _segments([{"from": "2022-06-01"}], "2010-02-01") == (grown, full)
 
 
+def test_a_right_older_than_the_epoch_of_computers_keeps_its_start() -> None:
+    since = Segment(_at("1950-05-01"), None, RIGHT, "full", 3)
+    assert _segments([{"from": "1950-05-01"}], "1930-02-01") == (since,)
+    always = Segment(_at("1942-02-01"), _at("1946-02-01"), RIGHT, "teen", 2)
+    assert _segments([{}], "1930-02-01")[1] == always
+
+
 def test_a_right_that_had_ended_before_the_horizon_is_left_out() -> None:
     old = {"from": "2020-01-01", "until": "2027-02-19"}  # the horizon begins the next day
     assert _segments([old]) == ()
