@@ -1,8 +1,8 @@
-"""Cards that cannot be forged: claims, keys, the JWT form, and the proofs machines give each other.
+"""Cards that cannot be forged: claims, keys, forms (JWT, CWT, live, rotating), and the proofs machines give each other.
 
 Pure: no I/O, no clock (time is an argument), no logging. Begin at
-:func:`~entitlements.credential.presentation.verify_presentation` (gate) and
-:func:`~entitlements.credential.jwt.sign_card` (service).
+:func:`~entitlements.credential.presentation.verify_presentation` (gate),
+:func:`~entitlements.credential.jwt.sign_card` and :func:`~entitlements.credential.cwt.sign_card_cwt` (service).
 """
 
 from entitlements.credential.assertion import (
@@ -13,6 +13,7 @@ from entitlements.credential.assertion import (
     verify_assertion,
 )
 from entitlements.credential.claims import (
+    CLOCK_LEEWAY,
     CardClaims,
     CardForm,
     Channel,
@@ -20,7 +21,8 @@ from entitlements.credential.claims import (
     UnverifiedPresentation,
     VerifiedCard,
 )
-from entitlements.credential.cwt import card_text, sign_card_cwt
+from entitlements.credential.cwt import card_text, sign_card_cwt, verify_cwt
+from entitlements.credential.cwt_cbor2 import verify_cwt_cbor2
 from entitlements.credential.errors import (
     AssertionRefused,
     CredentialError,
@@ -38,11 +40,12 @@ from entitlements.credential.es256 import (
     thumbprint,
 )
 from entitlements.credential.jws import sign_compact, verify_compact
-from entitlements.credential.jwt import CLOCK_LEEWAY, sign_card, verify_card, verify_card_pyjwt
+from entitlements.credential.jwt import sign_card, verify_card, verify_card_pyjwt
 from entitlements.credential.keys import KeySet, SigningKey, VerificationKey, make_kid
 from entitlements.credential.live import live_message, live_text
 from entitlements.credential.presentation import VerifiedMemory, verify_presentation
 from entitlements.credential.sitesecrets import NO_SECRETS, SiteSecrets
+from entitlements.credential.totp import totp_secret, totp_text
 
 __all__ = [
     "CLOCK_LEEWAY",
@@ -80,10 +83,14 @@ __all__ = [
     "sign_card_cwt",
     "sign_compact",
     "thumbprint",
+    "totp_secret",
+    "totp_text",
     "unverified_reader_id",
     "verify_assertion",
     "verify_card",
     "verify_card_pyjwt",
     "verify_compact",
+    "verify_cwt",
+    "verify_cwt_cbor2",
     "verify_presentation",
 ]

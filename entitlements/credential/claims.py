@@ -21,6 +21,8 @@ CARD_TYP: Final = "rescard+jwt"
 """``typ`` of a card as JWT, so that no other token of ours passes for a card (RFC 8725 section 3.11)."""
 
 CARD_ID_BYTES: Final = 8
+CLOCK_LEEWAY: Final = 120
+"""Seconds: a reader's clock is trusted to drift by as much (see the clock rule of the decision)."""
 INSTANT_MAX: Final = 253_402_300_799
 """9999-12-31T23:59:59Z, the last second that ``datetime`` can hold."""
 INDEX_LIMIT: Final = 2**32

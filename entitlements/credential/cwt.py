@@ -9,27 +9,52 @@ Each byte of that is spent knowingly:
 * the key is named by 4 bytes of its thumbprint;
 * the CWT id ``cti`` is made of card id, index and issue number: a claim of our own needs five bytes for its name alone;
 * there is no address of the status list: a gate never asks there, and whoever wants it knows the issuer.
+
+:func:`verify_cwt` is for the gate; :mod:`entitlements.credential.cwt_cbor2` is a second way of other parts, for the
+service, and tests hold both to the same vectors. Both ignore a claim they do not know (RFC 8392 section 3), so that
+next year's card opens this year's gate; ``nbf`` and ``aud`` would narrow a card and are never issued, so a card with
+one is refused.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import Any, Final
 
 import cbor2
 
+from entitlements.credential import cbor
 from entitlements.credential.base45 import b45_encode
-from entitlements.credential.claims import CardClaims, Channel
-from entitlements.credential.cose import ALG_ES256, HEADER_ALG, HEADER_KID, signature_input
-from entitlements.credential.errors import InvalidClaimsError
-from entitlements.credential.keys import SigningKey
+from entitlements.credential.claims import (
+    BAD_CLAIMS,
+    BAD_SIGNATURE,
+    CARD_ID_BYTES,
+    CLOCK_LEEWAY,
+    UNKNOWN_KEY,
+    CardClaims,
+    CardForm,
+    Channel,
+    Refused,
+    VerifiedCard,
+    refusal_by_time,
+)
+from entitlements.credential.cose import ALG_ES256, HEADER_ALG, HEADER_KID, parse_sign1, signature_input
+from entitlements.credential.errors import CredentialError, InvalidClaimsError, InvalidEncodingError
+from entitlements.credential.es256 import verify_digest
+from entitlements.credential.keys import KeySet, SigningKey, VerificationKey
+from entitlements.model import CardId, CardIndex, Instant, TenantId
 
 CARD_PREFIX: Final = b"RP1:"
 """Resident's paper card, first version; all characters are in the QR code's alphanumeric set."""
 EXTERNAL_AAD: Final = b"rescard+cwt"
 """Signed beside the claims, so that no other CWT of the key is a card (explicit typing, RFC 8725 section 3.11)."""
+MAX_CWT_BYTES: Final = 512
+"""Length cap before anything is parsed: a card has 116 bytes, a live one some 170."""
 
 CLAIM_ISS: Final = 1
+CLAIM_AUD: Final = 3
 CLAIM_EXP: Final = 4
+CLAIM_NBF: Final = 5
 CLAIM_IAT: Final = 6
 CLAIM_CTI: Final = 7
 CLAIM_CNF: Final = 8
@@ -38,10 +63,17 @@ CLAIM_CHANNEL: Final = -65537
 """Private use (RFC 8392 section 9.1.1); left out of a static card."""
 CNF_COSE_KEY: Final = 1
 CHANNEL_NUMBERS: Final = {Channel.LIVE: 1, Channel.CHIP: 2}
+_CHANNELS: Final = {number: channel for channel, number in CHANNEL_NUMBERS.items()}
 
 INDEX_OCTETS: Final = (3, 4)
 ISSUE_NUMBER_OCTETS: Final = (4, 8)
 """Octets of index and issue number in ``cti``: the first size that holds the value."""
+
+_OWN: Final = [struct.Struct(f">3s{letters}s2sI2sI2s8s3sI") for letters in range(1, 17)]
+"""The payload of a static card by the length of its issuer's id."""
+_OWN_BYTES: Final = _OWN[0].size - 1
+_OWN_HEADS: Final = (b"\x04\x1a", b"\x06\x1a", b"\x07\x4f")
+"""exp and iat are numbers of 4 octets, cti is a byte string of 15."""
 
 KEY_KTY: Final = 1
 KEY_CRV: Final = -1
@@ -73,6 +105,41 @@ def card_text(cwt: bytes) -> str:
     return (CARD_PREFIX + b45_encode(cwt)).decode("ascii")
 
 
+def verify_cwt(data: bytes, keys: KeySet, now: int, leeway: int = CLOCK_LEEWAY) -> VerifiedCard | Refused:
+    """Verify a card the lean way, for the gate.
+
+    :param data: the CWT's bytes, out of Base45; anything at all may be in them.
+    :param keys: the keys believed here.
+    :param now: seconds since the epoch.
+    :param leeway: seconds by which ``now`` may be behind the issuer's clock.
+    """
+    if len(data) > MAX_CWT_BYTES:
+        return BAD_SIGNATURE
+    try:
+        message = parse_sign1(data)
+    except InvalidEncodingError:
+        return BAD_SIGNATURE
+    key = keys.by_cose_kid(message.kid)
+    if key is None:
+        return UNKNOWN_KEY
+    digest = message.digest(EXTERNAL_AAD)
+    if not verify_digest(key.public, digest, message.signature):
+        return BAD_SIGNATURE
+    try:
+        claims = _read_own(message.payload) or claims_from_map(cbor.decode(message.payload))
+    except CredentialError:
+        return BAD_CLAIMS
+    return judge(claims, key, digest, now, leeway)
+
+
+def judge(claims: CardClaims, key: VerificationKey, digest: bytes, now: int, leeway: int) -> VerifiedCard | Refused:
+    """What is left to see once the signature was found good: whose the key is, and the times."""
+    if claims.issuer != key.issuer:
+        return BAD_CLAIMS
+    refused = refusal_by_time(claims, now, leeway)
+    return refused or VerifiedCard(claims=claims, form=CardForm.CWT, kid=key.kid, digest=digest)
+
+
 def claims_to_map(claims: CardClaims) -> dict[int, Any]:
     """Write the claims as the CBOR map that is signed."""
     index, issue_number = claims.index, claims.issue_number
@@ -88,6 +155,93 @@ def claims_to_map(claims: CardClaims) -> dict[int, Any]:
     if claims.channel is not Channel.STATIC:
         members[CLAIM_CHANNEL] = CHANNEL_NUMBERS[claims.channel]
     return members
+
+
+def claims_from_map(members: object) -> CardClaims:
+    """Read the claims from a CBOR map. Claims that are not known are ignored.
+
+    :raises InvalidClaimsError: if a claim is missing, of the wrong type, out of range or one that narrows the card.
+    """
+    if type(members) is not dict:
+        raise InvalidClaimsError("claims", "are not a CBOR map")
+    for label, name in ((CLAIM_NBF, "nbf"), (CLAIM_AUD, "aud")):
+        if label in members:
+            raise InvalidClaimsError(name, "is never issued")
+    card_id, index, issue_number = _read_cti(_member(members, CLAIM_CTI, bytes))
+    channel = Channel.STATIC
+    if CLAIM_CHANNEL in members:
+        number = _member(members, CLAIM_CHANNEL, int)
+        if number not in _CHANNELS:
+            raise InvalidClaimsError("channel", "is not known")
+        channel = _CHANNELS[number]
+    return CardClaims(
+        issuer=TenantId(_member(members, CLAIM_ISS, str)),
+        card_id=CardId(card_id),
+        index=CardIndex(index),
+        issued_at=Instant(_member(members, CLAIM_IAT, int)),
+        expires_at=Instant(_member(members, CLAIM_EXP, int)),
+        issue_number=issue_number,
+        channel=channel,
+        device_key=_read_device_key(_member(members, CLAIM_CNF, dict)) if CLAIM_CNF in members else None,
+    )
+
+
+def _read_own(payload: bytes) -> CardClaims | None:
+    """Read the claims of a plain static card by their places in :data:`_OWN`, or give ``None``.
+
+    Only where this is the one encoding of these claims; every other card goes the long way.
+    """
+    letters = len(payload) - _OWN_BYTES
+    if not 1 <= letters <= len(_OWN):
+        return None
+    head, iss, exp_head, exp, iat_head, iat, cti_head, card_id, index, issue_number = _OWN[letters - 1].unpack(payload)
+    if (
+        head != b"\xa4\x01" + bytes((0x60 | letters,))
+        or (exp_head, iat_head, cti_head) != _OWN_HEADS
+        or min(exp, iat) < 1 << 16  # has a shorter encoding
+        or not iss.isascii()
+    ):
+        return None
+    return CardClaims(
+        issuer=TenantId(iss.decode()),
+        card_id=CardId(card_id),
+        index=CardIndex(int.from_bytes(index, "big")),
+        issued_at=Instant(iat),
+        expires_at=Instant(exp),
+        issue_number=issue_number,
+    )
+
+
+def _read_cti(cti: bytes) -> tuple[bytes, int, int]:
+    """Card id, index and issue number, each number in the fewest octets that are allowed for it."""
+    numbers = len(cti) - CARD_ID_BYTES
+    for index_octets in INDEX_OCTETS:
+        for issue_number_octets in ISSUE_NUMBER_OCTETS:
+            if numbers != index_octets + issue_number_octets:
+                continue
+            end = CARD_ID_BYTES + index_octets
+            index, issue_number = int.from_bytes(cti[CARD_ID_BYTES:end], "big"), int.from_bytes(cti[end:], "big")
+            if _octets(index, INDEX_OCTETS) + _octets(issue_number, ISSUE_NUMBER_OCTETS) == cti[CARD_ID_BYTES:]:
+                return cti[:CARD_ID_BYTES], index, issue_number
+    raise InvalidClaimsError("card_id", "cti is not card id, index and issue number in the fewest octets")
+
+
+def _read_device_key(cnf: dict[Any, Any]) -> bytes:
+    """The one form that is written here: a COSE_Key on P-256, compressed, and nothing else (RFC 8747 section 3.2)."""
+    key = _member(cnf, CNF_COSE_KEY, dict)
+    if len(cnf) != 1 or key.keys() != {KEY_KTY, KEY_CRV, KEY_X, KEY_Y}:
+        raise InvalidClaimsError("device_key", "is not kty, crv, x and the sign of y")
+    if _member(key, KEY_KTY, int) != KTY_EC2 or _member(key, KEY_CRV, int) != CRV_P256:
+        raise InvalidClaimsError("device_key", "is not a key on P-256")
+    x, sign = _member(key, KEY_X, bytes), _member(key, KEY_Y, bool)
+    return (b"\x03" if sign else b"\x02") + bytes(x)
+
+
+def _member(members: dict[Any, Any], label: int, kind: type[Any]) -> Any:
+    value = members.get(label)
+    if type(value) is not kind:  # exact: true is an int to isinstance
+        raise InvalidClaimsError(f"claim {label}", f"is missing or not a CBOR {kind.__name__}")
+    return value
 
 
 def _octets(number: int, sizes: tuple[int, int]) -> bytes:

@@ -22,6 +22,7 @@ from entitlements.credential.claims import (
     BAD_CLAIMS,
     BAD_SIGNATURE,
     CARD_TYP,
+    CLOCK_LEEWAY,
     UNKNOWN_KEY,
     CardClaims,
     CardForm,
@@ -47,8 +48,6 @@ from entitlements.model import CardId, CardIndex, Instant, TenantId
 
 MAX_CARD_CHARS: Final = 1024
 """Length cap before anything is decoded: a card has some 400 characters, a live one some 560."""
-CLOCK_LEEWAY: Final = 120
-"""Seconds: a reader's clock is trusted to drift by as much (see the clock rule of the decision)."""
 
 _NARROWING: Final = ("nbf", "aud")
 _CHANNELS: Final = {channel.value: channel for channel in Channel}

@@ -1,77 +1,45 @@
 """From unverified bytes to a verified card or a reason: the one entry point of a gate.
 
-A presentation tells its form by its first characters. A regular visitor's static card is remembered, so that a repeat
-visit costs a hash and a dict look-up and no signature check; revocation is looked up every time, elsewhere.
+A presentation tells its form by its first characters. A regular visitor's card is remembered, so that a repeat visit
+costs a hash and a dict look-up and no check of the council's signature; of a live code only the phone's signature is
+checked then. Revocation is looked up every time, elsewhere.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
-from entitlements.credential.claims import Refused, UnverifiedPresentation, VerifiedCard, refusal_by_time
-from entitlements.credential.jwt import CLOCK_LEEWAY, MAX_CARD_CHARS, verify_card
-from entitlements.credential.keys import KeySet, VerificationKey
+from entitlements.credential.base45 import b45_decode
+from entitlements.credential.claims import (
+    BAD_SIGNATURE,
+    CLOCK_LEEWAY,
+    Refused,
+    UnverifiedPresentation,
+    VerifiedCard,
+    refusal_by_time,
+)
+from entitlements.credential.cwt import CARD_PREFIX, MAX_CWT_BYTES, verify_cwt
+from entitlements.credential.errors import InvalidEncodingError
+from entitlements.credential.jwt import MAX_CARD_CHARS, verify_card
+from entitlements.credential.keys import KeySet
+from entitlements.credential.live import LIVE_PREFIX, verify_live
+from entitlements.credential.memory import MEMORY_CARDS, VerifiedMemory
 from entitlements.credential.sitesecrets import NO_SECRETS, SiteSecrets
+from entitlements.credential.totp import TOTP_PREFIX, verify_totp
 from entitlements.model import Reason
+
+__all__ = ["MEMORY_CARDS", "NOT_A_CARD", "VerifiedMemory", "verify_presentation"]
 
 JWT_PREFIX: Final = b"eyJ"
 """Base64url of ``{"``, with which every compact JWT begins."""
-OTHER_PREFIXES: Final = (b"RP1:", b"RC1:", b"RG1:")
-"""Card forms that exist but are not read here: paper CWT, live code, Google's rotating code."""
-MEMORY_CARDS: Final = 20_000
-"""Cards remembered by one daemon: a large site's visitors of some weeks, about 14 MB."""
+MAX_CARD_TEXT_CHARS: Final = len(CARD_PREFIX) + MAX_CWT_BYTES * 3 // 2
+"""Length cap of a card as ``RP1:`` text before anything is decoded."""
 
 NOT_A_CARD: Final = Refused(reason=Reason.PRESENTATION_NOT_ACCEPTED, detail="not a card code")
-OTHER_FORM: Final = Refused(reason=Reason.PRESENTATION_NOT_ACCEPTED, detail="a form of card that is not read here")
 
-
-class VerifiedMemory:
-    """Cards whose signature was found good before, by the SHA-256 of their exact bytes; the least recently seen goes.
-
-    An entry counts only as long as the very same key is in the key set, and its times are judged anew each time, so
-    a key that is taken out or a card that expires is refused at once. Not shared between threads.
-
-    :param capacity: cards remembered at most, at least 1.
-    :raises ValueError: if ``capacity`` is less.
-    """
-
-    __slots__ = ("_cards", "capacity")
-
-    def __init__(self, capacity: int = MEMORY_CARDS) -> None:
-        if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, not {capacity}")
-        self.capacity = capacity
-        self._cards: OrderedDict[bytes, tuple[VerifiedCard, VerificationKey]] = OrderedDict()
-
-    def recall(self, token_digest: bytes, keys: KeySet) -> VerifiedCard | None:
-        """Give the card that these exact bytes were verified as, if its key is still believed."""
-        entry = self._cards.get(token_digest)
-        if entry is None:
-            return None
-        card, key = entry
-        believed = keys.get(card.kid)
-        # A refetched set holds equal keys in new objects; identity is merely the quick way to see equality.
-        if believed is not key and believed != key:
-            del self._cards[token_digest]
-            return None
-        self._cards.move_to_end(token_digest)
-        return card
-
-    def remember(self, token_digest: bytes, card: VerifiedCard, key: VerificationKey) -> None:
-        """Keep a verified card; ``token_digest`` is the SHA-256 of the exact bytes presented."""
-        self._cards[token_digest] = (card, key)
-        self._cards.move_to_end(token_digest)
-        if len(self._cards) > self.capacity:
-            self._cards.popitem(last=False)
-
-    def forget(self, token_digest: bytes) -> None:
-        """Drop a card that will not be good again."""
-        self._cards.pop(token_digest, None)
-
-    def __len__(self) -> int:
-        return len(self._cards)
+_Verify = Callable[[bytes, KeySet, int, int], VerifiedCard | Refused]
 
 
 def verify_presentation(
@@ -92,21 +60,52 @@ def verify_presentation(
     :param secrets: shared secrets of the site; without those of its issuer a rotating code is not accepted.
     """
     data = presentation.data
-    if not data.startswith(JWT_PREFIX):
-        return OTHER_FORM if data.startswith(OTHER_PREFIXES) else NOT_A_CARD
-    if memory is None or len(data) > MAX_CARD_CHARS:
-        return verify_card(data, keys, now, leeway)
-    token_digest = hashlib.sha256(data).digest()
-    known = memory.recall(token_digest, keys)
+    if data.startswith(JWT_PREFIX):
+        if memory is None or len(data) > MAX_CARD_CHARS:
+            return verify_card(data, keys, now, leeway)
+        return _remembered(hashlib.sha256(data).digest(), data, verify_card, keys, now, leeway, memory)
+    if data.startswith(CARD_PREFIX):
+        if memory is None or len(data) > MAX_CARD_TEXT_CHARS:
+            return _verify_card_text(data, keys, now, leeway)
+        return _remembered(hashlib.sha256(data).digest(), data, _verify_card_text, keys, now, leeway, memory)
+    if data.startswith(LIVE_PREFIX):
+
+        def judge_card(cwt: bytes, digest: bytes) -> VerifiedCard | Refused:
+            if memory is None or len(cwt) > MAX_CWT_BYTES:
+                return verify_cwt(cwt, keys, now, leeway)
+            return _remembered(digest, cwt, verify_cwt, keys, now, leeway, memory)
+
+        return verify_live(data, judge_card, now, memory)
+    if data.startswith(TOTP_PREFIX):
+        return verify_totp(data, secrets, now)
+    return NOT_A_CARD
+
+
+def _verify_card_text(data: bytes, keys: KeySet, now: int, leeway: int) -> VerifiedCard | Refused:
+    """Verify a card as ``RP1:`` text."""
+    if len(data) > MAX_CARD_TEXT_CHARS:
+        return BAD_SIGNATURE
+    try:
+        cwt = b45_decode(data[len(CARD_PREFIX) :])
+    except InvalidEncodingError:
+        return BAD_SIGNATURE
+    return verify_cwt(cwt, keys, now, leeway)
+
+
+def _remembered(
+    digest: bytes, data: bytes, verify: _Verify, keys: KeySet, now: int, leeway: int, memory: VerifiedMemory
+) -> VerifiedCard | Refused:
+    """Verify a card unless these exact bytes, whose SHA-256 is ``digest``, were found good before."""
+    known = memory.recall(digest, keys)
     if known is not None:
         refused = refusal_by_time(known.claims, now, leeway)
         if refused is None:
             return known
-        memory.forget(token_digest)
+        memory.forget(digest)
         return refused
-    result = verify_card(data, keys, now, leeway)
+    result = verify(data, keys, now, leeway)
     if isinstance(result, VerifiedCard):
         key = keys.get(result.kid)
         if key is not None:
-            memory.remember(token_digest, result, key)
+            memory.remember(digest, result, key)
     return result

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from entitlements.credential.claims import INSTANT_MAX, STATUS_URI_MAX_CHARS
+from entitlements.credential.claims import CLOCK_LEEWAY, INSTANT_MAX, STATUS_URI_MAX_CHARS
 from entitlements.credential.encoding import b64url_decode, b64url_encode, canonical_json, strict_object
 from entitlements.credential.errors import InvalidEncodingError, TokenError
 from entitlements.credential.jws import sign_compact, split_compact, verify_compact
-from entitlements.credential.jwt import CLOCK_LEEWAY
 from entitlements.credential.keys import KeySet, SigningKey
 from entitlements.credential.statusbits import MAX_ENTRIES, SIZES, deflate, inflate, packed_bytes, status_at
 from entitlements.model import Instant, TenantId
