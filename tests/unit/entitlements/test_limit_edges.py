@@ -156,6 +156,14 @@ def test_a_booking_is_still_over_an_hour_after_its_end() -> None:
     )
 
 
+@pytest.mark.parametrize("party", [1, 2, 3, 4, 5])
+def test_a_booked_party_is_its_holder_and_everybody_else(party: int) -> None:
+    service = limited({"booking": {"resource": "r", "party_max": party}})
+    booked = State(booking=Booking(start=Instant(AT - 60), end=Instant(AT + 60)))
+    assert taps(service, TapInput(children=party - 1), booked).reason == "ok"
+    assert taps(service, TapInput(children=party), booked).reason == "too_many_children"
+
+
 @pytest.mark.parametrize(
     "limit",
     [{"quota": {"id": "b", "period": "grant", "max": 9}}, purse(per_period={"period": "grant", "max_pence": 9})],

@@ -125,6 +125,15 @@ def test_a_right_that_had_ended_before_the_horizon_is_left_out() -> None:
     assert _segments([older, running, {"from": "2027-03-01"}]) == (now, later)
 
 
+def test_a_right_between_two_times_of_doubt_is_a_right_and_a_doubt_between_two_rights_a_doubt() -> None:
+    service = compiled(who={"any": [{"evidence": "a"}, {"age": {"gte": 18}}]})
+    held = [{"from": "2027-02-21", "until": "2027-02-22"}, {"from": "2027-03-01", "until": "2027-03-02"}]
+    turns = [None, *(_at(f"2027-{day}") for day in ("02-21", "02-23", "03-01", "03-03")), None]
+    verdicts = [Verdict.UNKNOWN, RIGHT, Verdict.UNKNOWN, RIGHT, Verdict.UNKNOWN]
+    wanted = tuple(itertools.starmap(Segment, zip(turns, turns[1:], verdicts, strict=False)))
+    assert profile_of(service, SPAN, date_of_birth=None, evidence={"a": held}).segments(service.id) == wanted
+
+
 @settings(max_examples=60, deadline=None)
 @given(born=st.dates(date(1932, 1, 1), date(2026, 12, 31)), years=st.integers(28, 60))
 def test_a_child_seen_as_a_grown_up_keeps_its_birthday(born: date, years: int) -> None:
