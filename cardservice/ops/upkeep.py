@@ -19,6 +19,9 @@ from cardservice.tasks import end_tasks
 
 EVERY_SECONDS: Final = 3600.0
 """Gates refuse expired cards by themselves, so an hour is soon enough for the register."""
+MONTHS_AHEAD: Final = 2
+"""Partitions of taps made before they are needed: a service whose upkeep stands still for a month stores taps all the
+same, in the partition for everything else."""
 RETRY_SECONDS: Final = 60.0
 """After a failure, which is mostly the database being away."""
 
@@ -36,12 +39,13 @@ async def upkeep(platform: Platform) -> AsyncIterator[None]:
 
 
 async def do_round(platform: Platform, now: datetime) -> None:
-    """One round: cards and holds that are over, idempotency keys that are a day old, old reports of readers."""
+    """One round: cards and holds that are over, partitions of the coming months, what is kept for a while only."""
     await expire_due_cards(platform, now)
     await expire_holds(platform, now)
     async with platform.db.transaction(ALL_TENANTS) as conn:
         await queries().api.forget_idempotency_keys(conn)
         await queries().fleet.forget_applied(conn)
+        await queries().taps.make_months(conn, now=now, months=MONTHS_AHEAD)
 
 
 async def _rounds(platform: Platform) -> None:

@@ -79,3 +79,7 @@ SELECT tap.*, passage.result AS passage_result, passage.happened_at AS passage_a
 FROM tap
 LEFT JOIN passage ON passage.tenant = tap.tenant AND passage.tap_id = tap.tap_id
 WHERE tap.tenant = :tenant AND tap.tap_id = :tap_id;
+
+-- name: make_months$
+-- Partitions for this month and the coming ones, where they are not there yet; gives how many were made.
+SELECT rescard_make_months(:now, :months);
