@@ -47,7 +47,7 @@ class Channel(StrEnum):
 
 class CardForm(StrEnum):
     """Encoding in which a card was presented: compact JWT, static CWT (``RP1:``), live code (``RC1:``), Google's
-    rotating code (``RG1:``), NFC chip with a message of its own.
+    rotating code (``RG1:``), NFC chip with a message of its own, serial number of a legacy chip (``RU1:``).
     """
 
     JWT = "jwt"
@@ -55,6 +55,7 @@ class CardForm(StrEnum):
     LIVE = "live"
     TOTP = "totp"
     CHIP = "chip"
+    UID = "uid"
 
 
 class CardClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -111,7 +112,8 @@ class UnverifiedPresentation:
     """Bytes as a reader received them. Nothing in them may be believed.
 
     :param data: the text of the code or of the NDEF record.
-    :param media: the reader's word for how it came (``qr``, ``nfc``, ...), for the tap; it decides nothing here.
+    :param media: the reader's word for how it came (``qr``, ``nfc-ndef``, ...). What only a chip may say is refused if
+        it came another way; otherwise it decides nothing here.
     """
 
     data: bytes
@@ -126,7 +128,7 @@ class VerifiedCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     :param presentation: what was proven now, for services that demand a kind. A photograph of a live card's JWT is
         ``static``, whatever ``claims.channel`` says it was issued for.
     :param kid: the council's key that signed the card; empty where no signature of the council was presented (TOTP,
-        chip).
+        serial number).
     :param sequence: of a one-time presentation, a number that must strictly increase for this card at a site (live:
         the second it was signed in; TOTP: the time step; chip: the SUN counter); ``None`` for static forms.
     """

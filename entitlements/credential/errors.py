@@ -10,6 +10,7 @@ not in order (reader assertions, signed documents), each with a code for the ans
     ├── InvalidEncodingError   text that is not canonical base64url, or not strict JSON
     ├── InvalidClaimsError     claims that no card may carry
     ├── InvalidKeyError        a JWK, JWKS or PEM that is refused
+    ├── AddressTooLongError    a link that does not fit into a chip
     └── TokenError             a machine's token is refused, with a code
         └── AssertionRefused   a reader's request assertion is refused
 """
@@ -47,6 +48,17 @@ class InvalidKeyError(CredentialError):
         super().__init__(f"key {kid}: {problem}" if kid is not None else f"key: {problem}")
         self.kid = kid
         self.problem = problem
+
+
+class AddressTooLongError(CredentialError):
+    """With this address in front the card does not fit into the chip's file.
+
+    :ivar excess: characters too many.
+    """
+
+    def __init__(self, excess: int) -> None:
+        super().__init__(f"the address is {excess} characters too long for a chip")
+        self.excess = excess
 
 
 class TokenError(CredentialError):

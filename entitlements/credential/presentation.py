@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Final
 
 from entitlements.credential.base45 import b45_decode
+from entitlements.credential.chip import CHIP_SCHEMES, verify_chip
 from entitlements.credential.claims import (
     BAD_SIGNATURE,
     CLOCK_LEEWAY,
+    Channel,
     Refused,
     UnverifiedPresentation,
     VerifiedCard,
@@ -28,6 +30,7 @@ from entitlements.credential.live import LIVE_PREFIX, verify_live
 from entitlements.credential.memory import MEMORY_CARDS, VerifiedMemory
 from entitlements.credential.sitesecrets import NO_SECRETS, SiteSecrets
 from entitlements.credential.totp import TOTP_PREFIX, verify_totp
+from entitlements.credential.uid import UID_PREFIX, verify_uid
 from entitlements.model import Reason
 
 __all__ = ["MEMORY_CARDS", "NOT_A_CARD", "VerifiedMemory", "verify_presentation"]
@@ -38,6 +41,9 @@ MAX_CARD_TEXT_CHARS: Final = len(CARD_PREFIX) + MAX_CWT_BYTES * 3 // 2
 """Length cap of a card as ``RP1:`` text before anything is decoded."""
 
 NOT_A_CARD: Final = Refused(reason=Reason.PRESENTATION_NOT_ACCEPTED, detail="not a card code")
+CHIP_WITHOUT_CHIP: Final = Refused(
+    reason=Reason.PRESENTATION_NOT_ACCEPTED, detail="the card of a chip, and the chip was not read"
+)
 
 _Verify = Callable[[bytes, KeySet, int, int], VerifiedCard | Refused]
 
@@ -57,7 +63,8 @@ def verify_presentation(
     :param now: seconds since the epoch.
     :param memory: where verified cards are remembered; ``None`` to verify every time.
     :param leeway: seconds by which ``now`` may be behind the issuer's clock.
-    :param secrets: shared secrets of the site; without those of its issuer a rotating code is not accepted.
+    :param secrets: shared secrets of the site; without those of its issuer no rotating code, chip or serial number is
+        accepted.
     """
     data = presentation.data
     if data.startswith(JWT_PREFIX):
@@ -68,16 +75,20 @@ def verify_presentation(
         if memory is None or len(data) > MAX_CARD_TEXT_CHARS:
             return _verify_card_text(data, keys, now, leeway)
         return _remembered(hashlib.sha256(data).digest(), data, _verify_card_text, keys, now, leeway, memory)
+
+    def judge_card(cwt: bytes, digest: bytes) -> VerifiedCard | Refused:
+        if memory is None or len(cwt) > MAX_CWT_BYTES:
+            return verify_cwt(cwt, keys, now, leeway)
+        return _remembered(digest, cwt, verify_cwt, keys, now, leeway, memory)
+
     if data.startswith(LIVE_PREFIX):
-
-        def judge_card(cwt: bytes, digest: bytes) -> VerifiedCard | Refused:
-            if memory is None or len(cwt) > MAX_CWT_BYTES:
-                return verify_cwt(cwt, keys, now, leeway)
-            return _remembered(digest, cwt, verify_cwt, keys, now, leeway, memory)
-
         return verify_live(data, judge_card, now, memory)
+    if data.startswith(CHIP_SCHEMES):
+        return verify_chip(data, presentation.media, judge_card, secrets)
     if data.startswith(TOTP_PREFIX):
         return verify_totp(data, secrets, now)
+    if data.startswith(UID_PREFIX):
+        return verify_uid(data, presentation.media, secrets, now, leeway)
     return NOT_A_CARD
 
 
@@ -89,7 +100,11 @@ def _verify_card_text(data: bytes, keys: KeySet, now: int, leeway: int) -> Verif
         cwt = b45_decode(data[len(CARD_PREFIX) :])
     except InvalidEncodingError:
         return BAD_SIGNATURE
-    return verify_cwt(cwt, keys, now, leeway)
+    card = verify_cwt(cwt, keys, now, leeway)
+    if isinstance(card, VerifiedCard) and card.claims.channel is Channel.CHIP:
+        # Anybody reads it off the chip in passing: without the chip it is worth less than a printed card.
+        return CHIP_WITHOUT_CHIP
+    return card
 
 
 def _remembered(
