@@ -38,6 +38,8 @@ from cardservice.platform import Platform
 from cardservice.settings import Settings
 from cardservice.shared import Shared
 from cardservice.spends.routes import routes as spends
+from cardservice.status.lists import StatusLists
+from cardservice.status.routes import routes as status_lists
 from cardservice.taps.routes import routes as taps
 from cardservice.upstreams.routes import routes as upstreams
 from cardservice.web.board import Board
@@ -49,6 +51,7 @@ PARTS: Final = (
     people,
     cards,
     keys,
+    status_lists,
     catalogue,
     life,
     feed,
@@ -100,6 +103,7 @@ def make_app(settings: Settings) -> web.Application:
         replies=Sealer(settings.sealing_secret(), Sealed.REPLIES),
         hub=hub,
         snapshots=snapshots,
+        status=StatusLists(db, store, settings),
         metrics=metrics,
         shared=shared,
         gates=Board(db, shared),

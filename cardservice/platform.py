@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cardservice.keys.sealing import Sealer
     from cardservice.keys.store import KeyStore
     from cardservice.metrics import Metrics
+    from cardservice.status.lists import StatusLists
     from cardservice.web.board import Board
 
 
@@ -31,6 +32,7 @@ class Platform:
     replies: Sealer
     hub: Hub
     snapshots: Snapshots
+    status: StatusLists
     metrics: Metrics
     shared: Shared
     gates: Board

@@ -1,0 +1,1 @@
+"""Status lists of councils, served to anybody (IETF Token Status List)."""
