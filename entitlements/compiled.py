@@ -6,7 +6,7 @@ from entitlements.calendars import Always
 from entitlements.eligibility import Condition, span_instants
 from entitlements.limits import CompiledLimit, compile_confirmation, compile_limit, only_items
 from entitlements.model import Decision, Instant, Outcome, Reason
-from entitlements.requirements import compile_requirement, unavailable_reason
+from entitlements.requirements import compile_requirements, unavailable_reason
 from entitlements.resolution import Resolver
 from entitlements.service import Age, Balance, BookingRule, Limit, LoanRule, Quota, ServiceDocument, Upstream
 from entitlements.world import World
@@ -77,7 +77,7 @@ class CompiledService:
 
         self.who = None if document.who is None else Condition(document.who)
         self.prices = tuple((band, None if band.when is None else Condition(band.when)) for band in document.price)
-        self.requires = tuple(map(compile_requirement, document.requires))
+        self.requires = compile_requirements(document.requires)
         self.referred = REFERRED | {
             unavailable_reason(rule)
             for rule in document.requires

@@ -5,8 +5,10 @@ Each rule becomes a closure: on the way of every tap that costs less than a meth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from entitlements.model import Reason
-from entitlements.service import Pin, Prerequisite, Presentation, Requirement, Upstream
+from entitlements.service import ACCEPTED_UNASKED, Pin, Prerequisite, Presentation, Requirement, Upstream
 from entitlements.situation import Situation, Test
 
 UPSTREAM_WORDS = {"lms": "library"}
@@ -24,6 +26,14 @@ def compile_requirement(rule: Requirement) -> Test:
     if isinstance(rule, Presentation):
         return _presentation(rule)
     return _upstream(rule)
+
+
+def compile_requirements(rules: Sequence[Requirement]) -> tuple[Test, ...]:
+    """All requirements in the document's order. Where none speaks of the presentation, weak kinds are refused first."""
+    tests = tuple(map(compile_requirement, rules))
+    if any(isinstance(rule, Presentation) for rule in rules):
+        return tests
+    return (_presentation(Presentation(kinds=ACCEPTED_UNASKED)), *tests)
 
 
 def unavailable_reason(rule: Upstream) -> str:
@@ -54,7 +64,7 @@ def _pin(now: Situation) -> str | None:
 
 
 def _presentation(rule: Presentation) -> Test:
-    """Only these kinds of presentation (static, live, chip) open the service."""
+    """Only these kinds of presentation open the service."""
     kinds = rule.kinds
 
     def test(now: Situation) -> str | None:

@@ -22,6 +22,13 @@ Scope = Literal["person", "household", "vehicle", "permit"]
 Kind = Literal["access", "spend", "consume", "book", "loan"]
 Statement = Literal["evidence", "member_of", "permit", "role", "linked"]
 
+ACCEPTED_UNASKED = frozenset(("static", "live", "chip"))
+"""Presentations that a service accepts where its document says nothing of them: all rest on the council's signature."""
+ONLY_WHERE_NAMED = frozenset(("totp", "uid"))
+"""Google's rotating code, which whoever checks it can also make, and a chip's bare serial number, which anybody can
+copy: only for services whose document names them."""
+PRESENTATION_KINDS = ACCEPTED_UNASKED | ONLY_WHERE_NAMED
+
 
 # --- who ---
 
@@ -106,6 +113,8 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True, tag="pin"):
 
 
 class Presentation(msgspec.Struct, frozen=True, kw_only=True, tag="presentation"):
+    """``kinds`` are of :data:`PRESENTATION_KINDS`; any other word, which the linter refuses, fits nothing."""
+
     kinds: frozenset[str]
 
 
@@ -269,6 +278,17 @@ class ServiceDocument(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[str, ...] | None = None
     """``allow_only_items``: item ids and ``@item_list`` names; ``None`` allows every item."""
     offline: Offline = Offline()
+
+
+def accepted_presentations(document: ServiceDocument) -> frozenset[str]:
+    """Kinds of presentation that open a service: those that every rule of it names."""
+    rules = [rule.kinds for rule in document.requires if isinstance(rule, Presentation)]
+    return frozenset.intersection(*rules) & PRESENTATION_KINDS if rules else ACCEPTED_UNASKED
+
+
+def asks_pin(document: ServiceDocument) -> bool:
+    """Whether a service asks for a PIN."""
+    return any(isinstance(rule, Pin) for rule in document.requires)
 
 
 def rule_kinds(document: ServiceDocument) -> frozenset[str]:

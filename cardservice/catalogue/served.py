@@ -1,7 +1,8 @@
 """Rule kinds that hold from a document all the way to a gate. A document with any other kind is not published.
 
-The rules engine decides all kinds; a kind whose state service and readers do not exchange yet (a PIN) would refuse
-everybody at the gate, so such a document is refused here with the kind in words.
+The rules engine decides all kinds; a kind whose state service and readers do not exchange would refuse everybody at
+the gate, so it is refused here until they do. Today all kinds are served; what remains are combinations that no gate
+can hold, and kinds of presentation that nobody knows.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from cardservice.errors import ApiProblem
-from entitlements.service import Balance, ServiceDocument, rule_kinds
+from entitlements.service import PRESENTATION_KINDS, Balance, Presentation, ServiceDocument, rule_kinds
 
 SERVED_KINDS: Final = frozenset(
     {
@@ -21,6 +22,7 @@ SERVED_KINDS: Final = frozenset(
         "deny",
         "requires.prerequisite",
         "requires.presentation",
+        "requires.pin",
         "requires.upstream",
         "limits.quota",
         "limits.balance",
@@ -45,7 +47,6 @@ SERVED_KINDS: Final = frozenset(
         "offline.bookings",
     }
 )
-WORDS: Final = {"requires.pin": "a PIN at the gate"}
 
 
 def refuse_unserved(document: ServiceDocument) -> None:
@@ -63,22 +64,36 @@ def refuse_unserved(document: ServiceDocument) -> None:
             fields=[{"at": "/document/limits", "problem": problem}],
             extra={"kinds": ["limits.balance"]},
         )
+    _refuse_unknown_presentations(document)
     missing = sorted(rule_kinds(document) - SERVED_KINDS)
     if not missing:
         return
     fields = [
-        {"at": "/document/" + kind.replace(".", "/"), "problem": f"{in_words(kind)} ({kind}) is not served yet"}
+        {"at": "/document/" + kind.replace(".", "/"), "problem": f"the kind of rule {kind} is not served yet"}
         for kind in missing
     ]
     raise ApiProblem(
         422,
         "rule_kind_not_served",
-        "Gates cannot hold these rules yet: " + "; ".join(dict.fromkeys(in_words(kind) for kind in missing)) + ".",
+        "Gates cannot hold these rules yet: " + ", ".join(missing) + ".",
         fields=fields,
         extra={"kinds": missing},
     )
 
 
-def in_words(kind: str) -> str:
-    """A rule kind for a service manager."""
-    return WORDS.get(kind, kind)
+def _refuse_unknown_presentations(document: ServiceDocument) -> None:
+    fields = [
+        {"at": f"/document/requires/{index}/presentation", "problem": f"there is no kind of card called {kind}"}
+        for index, rule in enumerate(document.requires)
+        if isinstance(rule, Presentation)
+        for kind in sorted(rule.kinds - PRESENTATION_KINDS)
+    ]
+    if fields:
+        known = ", ".join(sorted(PRESENTATION_KINDS))
+        raise ApiProblem(
+            422,
+            "rule_kind_not_served",
+            f"This cannot be held: {fields[0]['problem']}. There are {known}.",
+            fields=fields,
+            extra={"kinds": ["requires.presentation"]},
+        )

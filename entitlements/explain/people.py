@@ -23,8 +23,10 @@ PRESENTATIONS = {
     "static": "a printed card or a saved code",
     "live": "the moving code in the phone app",
     "chip": "a plastic card held to the reader",
+    "totp": "the changing code in Google Wallet",
+    "uid": "an older plastic card, known only by its number",
 }
-"""What a person does for each kind of presentation."""
+"""What a person does for each kind of presentation, in the order in which they are told."""
 SCOPES = {
     "use": "use it",
     "collect": "collect things",
@@ -117,7 +119,7 @@ def _requirement(rule: Requirement, names: Names) -> str:
     if isinstance(rule, Pin):
         return "they must enter their PIN"
     if isinstance(rule, Presentation):
-        ways = [PRESENTATIONS.get(kind, names.thing(kind)) for kind in ("static", "live", "chip") if kind in rule.kinds]
+        ways = [PRESENTATIONS[kind] for kind in PRESENTATIONS if kind in rule.kinds]
         ways += [names.thing(kind) for kind in sorted(rule.kinds - PRESENTATIONS.keys())]
         return f"they must show their card as {listed(ways, 'or')}"
     otherwise = {

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from entitlements.jsontext import line_of, lines
+from entitlements.service import PRESENTATION_KINDS
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +44,8 @@ class KnownFacts(msgspec.Struct, frozen=True, kw_only=True):
     linked: frozenset[str] = frozenset()
     prerequisites: frozenset[str] = frozenset()
     upstreams: frozenset[str] = frozenset()
-    presentations: frozenset[str] = frozenset(("static", "live", "chip"))
-    non_digital: frozenset[str] = frozenset(("static", "chip"))
+    presentations: frozenset[str] = PRESENTATION_KINDS
+    non_digital: frozenset[str] = frozenset(("static", "chip", "uid"))
 
 
 def with_lines(findings: Iterable[Finding], text: str) -> list[Finding]:

@@ -6,7 +6,7 @@ from entitlements.lint.conditions import unsupplied
 from entitlements.lint.findings import Findings, KnownFacts
 from entitlements.lint.places import Place
 from entitlements.possibility import Atom, atoms, possible
-from entitlements.service import Age, Prerequisite, Presentation, ServiceDocument, Upstream
+from entitlements.service import Age, Pin, Prerequisite, Presentation, ServiceDocument, Upstream
 
 CHILD_UNTIL = 16
 """Years below which a person counts as a child at a gate (design.md: children's cards, unstaffed libraries)."""
@@ -33,12 +33,38 @@ def requirements(document: ServiceDocument, known: KnownFacts, findings: Finding
             for kind in sorted(rule.kinds - known.presentations):
                 unsupplied(f"{pointer}/presentation", f"cards of the kind “{kind}”", known.presentations, findings)
             ways &= rule.kinds
+            _weak(f"{pointer}/presentation", rule, findings)
+        elif isinstance(rule, Pin):
+            findings.warn(
+                "pin_without_keypad",
+                f"{pointer}/factor",
+                "Only a lane with a keypad can ask for a PIN; any other sends everyone to staff.",
+                "Check that every gate of this service has a keypad, and that people can set a PIN at a desk.",
+            )
     if asked is not None and ways.isdisjoint(known.non_digital):
         findings.error(
             "no_non_digital_way",
             asked,
             "Only people with a phone could use this service." if ways else "No kind of card is accepted.",
             'Also accept a plastic card ("chip") or a printed one ("static"), so that nobody needs a phone.',
+        )
+
+
+def _weak(pointer: str, rule: Presentation, findings: Findings) -> None:
+    """Kinds that are accepted only where a document names them, because they are easier to forge."""
+    if "uid" in rule.kinds:
+        findings.warn(
+            "copyable_card",
+            pointer,
+            "An older plastic card that is known only by its number can be copied by anybody who has held it.",
+            "Accept it only where nothing is lost if a copy gets in, and change such cards soon.",
+        )
+    if "totp" in rule.kinds:
+        findings.warn(
+            "shared_secret_code",
+            pointer,
+            "The rotating code in Google Wallet rests on a secret that every gate of this service holds.",
+            "Accept it only where little is lost if a gate is stolen.",
         )
 
 

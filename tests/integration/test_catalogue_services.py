@@ -14,6 +14,7 @@ from cardservice.catalogue.loading import load_catalogue
 from entitlements.decide import Moment, Subject, decide
 from entitlements.model import CardState, Instant, Reason, ServiceId, SiteId
 from entitlements.profile import Profile
+from tests.support.documents import worked, world
 from tests.support.feed import Mirror, document, number_of, publish, pull, take_snapshot, truth
 from tests.support.reader import add_site, enrolled_reader
 from tests.support.service import Service
@@ -137,16 +138,24 @@ async def test_every_problem_of_a_document_is_named_with_its_place(service: Serv
         assert await conn.fetchval("SELECT count(*) FROM feed") == 0, "a refused document leaves nothing behind"
 
 
-async def test_a_rule_that_no_gate_can_hold_yet_is_refused_in_words(service: Service) -> None:
-    made = document(
-        requires=[{"factor": "pin"}],
-        limits=[{"quota": {"id": "visits", "unit": "visit", "period": "week", "max": 2, "scope": "person"}}],
-        presence={"max_stay": "PT2H", "anti_passback": "person", "reset": "local_midnight", "min_gap": "PT2M"},
-    )
+async def test_a_kind_of_card_that_nobody_issues_is_refused_in_words(service: Service) -> None:
+    made = document(requires=[{"factor": "pin"}, {"presentation": ["chip", "tattoo"]}])
     status, problem = await service.call("PUT", "/v1/services/wcc.leisure.gym", {"document": made})
     assert (status, problem["code"]) == (422, "rule_kind_not_served")
-    assert problem["kinds"] == ["requires.pin"]
-    assert "a PIN at the gate" in problem["detail"]
+    assert problem["fields"] == [
+        {"at": "/document/requires/1/presentation", "problem": "there is no kind of card called tattoo"}
+    ]
+    assert "static" in problem["detail"]
+
+
+async def test_a_library_that_asks_for_a_pin_can_be_opened(service: Service) -> None:
+    for kind, name in (("site_set", "@bi-libraries"), ("calendar", "@library-closures")):
+        members = sorted(map(str, getattr(world(), f"{kind}s")[name]))
+        status, answer = await service.call("PUT", f"/v1/lists/{kind}/{name}", {"members": members})
+        assert status == 200, answer
+    unstaffed = worked("open-plus")
+    assert {"factor": "pin"} in unstaffed["requires"]
+    assert (await publish(service, unstaffed))["version"] == 1
 
 
 async def test_a_withdrawn_service_closes_and_can_come_back(service: Service) -> None:

@@ -68,9 +68,10 @@ ADVICE: Final[dict[Reason, str]] = {
     ),
     Reason.NEEDS_ADULT_CARD: "Ask for the adult. The adult taps and brings the child in.",
     Reason.TOO_MANY_CHILDREN: "Ask for a second adult with a card, or let the children come in turns.",
-    Reason.PIN_REQUIRED: "Ask them to type their PIN. Never ask them to tell you.",
+    Reason.PIN_REQUIRED: "Ask them to type their PIN at the keypad. Never ask them to tell you.",
     Reason.PIN_WRONG: (
-        "Let them try again. If they have forgotten it, they need a new one; do not let them in on your own."
+        "Let them try again. After three wrong ones the card is locked here for a while; you can unlock it once they "
+        "have shown who they are. If they have forgotten it, they set a new one; do not let them in on your own."
     ),
     Reason.OUTSIDE_HOURS: (
         "Tell them when it opens. If the times are wrong, or a closing day is missing, tell the service manager."

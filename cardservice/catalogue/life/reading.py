@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from cardservice.catalogue.served import SERVED_KINDS, in_words
+from cardservice.catalogue.served import SERVED_KINDS
 from entitlements.documents import load_services, standalone
 from entitlements.errors import DocumentError, Problem
 from entitlements.jsontext import line_of, lines, read_json
@@ -135,7 +135,7 @@ def _unserved(document: ServiceDocument) -> Iterable[Finding]:
             severity="error",
             code="rule_kind_not_served",
             pointer="/" + kind.split(".")[0],
-            message=f"Gates cannot hold this rule yet: {in_words(kind)} ({kind}).",
+            message=f"Gates cannot hold this rule yet: {kind}.",
             advice="Take it out until they can.",
         )
 

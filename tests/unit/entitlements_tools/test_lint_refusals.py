@@ -34,7 +34,7 @@ def test_the_worked_services_are_warned_of_exactly_what_they_leave_open() -> Non
     }
     assert told == {
         "wcc.leisure.gym-offpeak": [],
-        "bi.library.open-plus": [],
+        "bi.library.open-plus": ["pin_without_keypad"],
         "wcc.care.wallet": ["no_max_stale"],
         "wcc.ev.bay": ["no_max_stale"],
         "wcc.hub.room": ["no_max_stale"],
