@@ -29,7 +29,7 @@ _BYTES_1: Final = 0x58
 _BYTES_2: Final = 0x59
 _ALG_AND_KID: Final = b"\xa2\x01\x26\x04"
 """A map of two: alg (1) is ES256 (-7), kid (4) is what follows."""
-_CONTEXT: Final = b"\x84\x6aSignature1"
+SIGNED_CONTEXT: Final = b"\x84\x6aSignature1"
 """Array of four, and the first of them (RFC 9052 section 4.4)."""
 
 
@@ -80,7 +80,7 @@ def signature_input(protected: bytes, external_aad: bytes, payload: bytes) -> by
     :param external_aad: data that is signed, but not carried.
     """
     return (
-        _CONTEXT
+        SIGNED_CONTEXT
         + byte_string_head(len(protected))
         + protected
         + byte_string_head(len(external_aad))

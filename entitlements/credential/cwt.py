@@ -18,6 +18,7 @@ one is refused.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from typing import Any, Final
 
@@ -38,7 +39,15 @@ from entitlements.credential.claims import (
     VerifiedCard,
     refusal_by_time,
 )
-from entitlements.credential.cose import ALG_ES256, HEADER_ALG, HEADER_KID, parse_sign1, signature_input
+from entitlements.credential.cose import (
+    ALG_ES256,
+    HEADER_ALG,
+    HEADER_KID,
+    SIGNED_CONTEXT,
+    byte_string_head,
+    parse_sign1,
+    signature_input,
+)
 from entitlements.credential.errors import CredentialError, InvalidClaimsError, InvalidEncodingError
 from entitlements.credential.es256 import verify_digest
 from entitlements.credential.keys import KeySet, SigningKey, VerificationKey
@@ -68,6 +77,18 @@ _CHANNELS: Final = {number: channel for channel, number in CHANNEL_NUMBERS.items
 INDEX_OCTETS: Final = (3, 4)
 ISSUE_NUMBER_OCTETS: Final = (4, 8)
 """Octets of index and issue number in ``cti``: the first size that holds the value."""
+
+_OWN_START: Final = b"\x84\x49\xa2\x01\x26\x04\x44"
+"""Array of four, protected header of 9 bytes: alg ES256 and a kid of 4 bytes, which is at 7 to 11."""
+_OWN_MIDDLE: Final = b"\xa0\x58"
+"""Nothing unprotected, and a payload whose length is one byte, at 13."""
+_OWN_SIGNATURE: Final = b"\x58\x40"
+_OWN_FRAME: Final = 80
+"""Bytes of a card that are not its payload."""
+_OWN_LEAST: Final = _OWN_FRAME + 24
+"""A shorter payload has its length in another place."""
+_OWN_SIGNED: Final = SIGNED_CONTEXT
+_OWN_AAD: Final = byte_string_head(len(EXTERNAL_AAD)) + EXTERNAL_AAD
 
 _OWN: Final = [struct.Struct(f">3s{letters}s2sI2sI2s8s3sI") for letters in range(1, 17)]
 """The payload of a static card by the length of its issuer's id."""
@@ -116,17 +137,17 @@ def verify_cwt(data: bytes, keys: KeySet, now: int, leeway: int = CLOCK_LEEWAY) 
     if len(data) > MAX_CWT_BYTES:
         return BAD_SIGNATURE
     try:
-        message = parse_sign1(data)
+        kid, signed, payload, signature = _take_apart(data)
     except InvalidEncodingError:
         return BAD_SIGNATURE
-    key = keys.by_cose_kid(message.kid)
+    key = keys.by_cose_kid(kid)
     if key is None:
         return UNKNOWN_KEY
-    digest = message.digest(EXTERNAL_AAD)
-    if not verify_digest(key.public, digest, message.signature):
+    digest = hashlib.sha256(signed).digest()
+    if not verify_digest(key.public, digest, signature):
         return BAD_SIGNATURE
     try:
-        claims = _read_own(message.payload) or claims_from_map(cbor.decode(message.payload))
+        claims = _read_own(payload) or claims_from_map(cbor.decode(payload))
     except CredentialError:
         return BAD_CLAIMS
     return judge(claims, key, digest, now, leeway)
@@ -184,6 +205,25 @@ def claims_from_map(members: object) -> CardClaims:
         channel=channel,
         device_key=_read_device_key(_member(members, CLAIM_CNF, dict)) if CLAIM_CNF in members else None,
     )
+
+
+def _take_apart(data: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """The kid, what is signed, the payload and the signature.
+
+    A card of our own signer has its parts at fixed places, and what is signed is cut out of it as it stands.
+
+    :raises InvalidEncodingError: as :func:`~entitlements.credential.cose.parse_sign1`.
+    """
+    if (
+        len(data) >= _OWN_LEAST
+        and data.startswith(_OWN_START)
+        and data[11:13] == _OWN_MIDDLE
+        and data[-66:-64] == _OWN_SIGNATURE
+        and data[13] == len(data) - _OWN_FRAME
+    ):
+        return data[7:11], _OWN_SIGNED + data[1:11] + _OWN_AAD + data[12:-66], data[14:-66], data[-64:]
+    message = parse_sign1(data)
+    return message.kid, signature_input(message.protected, EXTERNAL_AAD, message.payload), *message[2:]
 
 
 def _read_own(payload: bytes) -> CardClaims | None:
