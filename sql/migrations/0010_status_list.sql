@@ -15,7 +15,7 @@ CREATE FUNCTION rescard_number_state() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    SELECT t.issue_number INTO STRICT NEW.state_number FROM tenant t WHERE t.tenant = NEW.tenant FOR NO KEY UPDATE;
+    SELECT t.issue_number INTO NEW.state_number FROM tenant t WHERE t.tenant = NEW.tenant FOR NO KEY UPDATE;
     RETURN NEW;
 END
 $$;
