@@ -24,6 +24,7 @@ from readers.holdings import Holdings
 from readers.needs import Needs
 from readers.own import Own, OwnBook, OwnCheckIn, OwnLoan, OwnUnits
 from readers.presence import PresenceBook, VisitorKey, card_key, scope_key
+from readers.replay import ReplayBook
 
 _NO_KEYS: Final[AccountKeys] = {}
 _UNREAD: Final = Holder(index=-1)
@@ -32,11 +33,12 @@ _UNREAD: Final = Holder(index=-1)
 class SiteState:
     """What all lanes of the site share beside the feeds."""
 
-    __slots__ = ("own", "presence")
+    __slots__ = ("own", "presence", "replay")
 
-    def __init__(self, presence: PresenceBook, own: OwnBook) -> None:
+    def __init__(self, presence: PresenceBook, own: OwnBook, replay: ReplayBook) -> None:
         self.presence = presence
         self.own = own
+        self.replay = replay
 
 
 class Party:

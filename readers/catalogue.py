@@ -23,7 +23,6 @@ from entitlements.world import World, parse_world
 from readers.needs import NO_NEEDS, Needs, needs_of
 
 UNSUPPORTED: Final = {
-    "requires.pin": "the service asks for a PIN, and no lane has a keypad",
     "limits.balance": "the service takes money, which is spent at a desk or terminal and not at a gate",
     "allow_only_items": "the service is for certain items, and nothing at a gate says which",
 }

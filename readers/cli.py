@@ -14,12 +14,14 @@ import uvloop
 
 from readers.client import ServiceClient
 from readers.clock import TrustedClock
-from readers.daemon import run_daemon
 from readers.errors import NotEnrolledError, ReaderError
 from readers.folder import own_folder
 from readers.health import PORT_FILE
 from readers.identity import Identity
 from readers.logs import set_up_logging
+from readers.process import run_daemon
+from readers.sealed import reseal
+from readers.secrets import SECRETS_FILE
 from readers.settings import LOOPBACK, Settings, load_settings
 from readers.status import reader_version
 
@@ -107,7 +109,14 @@ def roll_key(path: Path) -> None:
     async def roll() -> None:
         with own_folder(settings.folder):
             async with _client(settings, identity) as client:
+                old = identity.key
                 await client.roll_key()
+                try:
+                    reseal(settings.folder / SECRETS_FILE, old, identity.key)
+                except (ValueError, OSError) as error:
+                    click.echo(
+                        f"The site's secrets could not be sealed under it and will be pulled anew: {error}", err=True
+                    )
 
     _run(roll())
     click.echo("This reader has a new key; the old one has ended.")

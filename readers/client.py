@@ -19,6 +19,7 @@ import structlog
 from entitlements.credential.assertion import sign_assertion
 from entitlements.credential.es256 import public_key_to_jwk
 from entitlements.wire.feed import Head, Part, Site, encode
+from entitlements.wire.secrets import SecretsPage, decode_secrets
 from entitlements.wire.taps import ReaderStatus, ReaderStatusReply, TapBatch, TapBatchReply
 from readers.clock import TrustedClock
 from readers.errors import (
@@ -196,6 +197,19 @@ class ServiceClient:
         """Report the reader's status."""
         return await self._call("POST", "/v1/reader/status", ReaderStatusReply, body=encode(status))
 
+    async def secrets(self, tag: str | None) -> SecretsPage | None:
+        """What this reader's site keeps secret; None if it is still the page of this tag."""
+        path = "/v1/reader/secrets"
+        async with self._open("GET", path, tag=tag) as response:
+            if response.status == 304:
+                return None
+            data = await self._body(f"GET {path}", response)
+        try:
+            return decode_secrets(data)
+        except msgspec.DecodeError:
+            # Not even the place of the fault: this is the one reply of which nothing may come into a log.
+            raise ServiceReplyError(f"GET {path}", "the page cannot be read") from None
+
     @asynccontextmanager
     async def stream(self, feeds: list[tuple[str, str, int]]) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open the stream of feeds (name, epoch, number); yields its octets as they come, for as long as it lives."""
@@ -218,15 +232,20 @@ class ServiceClient:
         issuer: str | None = None,
     ) -> T:
         async with self._open(method, path, query=query, body=body, issuer=issuer) as response:
-            data = await response.content.read(MAX_REPLY + 1)
-            while not response.content.at_eof() and len(data) <= MAX_REPLY:
-                data += await response.content.read(MAX_REPLY + 1 - len(data))
-        if len(data) > MAX_REPLY:
-            raise ServiceReplyError(f"{method} {path}", f"the reply has more than {MAX_REPLY} octets")
+            data = await self._body(f"{method} {path}", response)
         try:
             return msgspec.json.decode(data, type=kind)
         except msgspec.DecodeError as error:
             raise ServiceReplyError(f"{method} {path}", f"the reply cannot be read: {error}") from error
+
+    @staticmethod
+    async def _body(request: str, response: aiohttp.ClientResponse) -> bytes:
+        data = await response.content.read(MAX_REPLY + 1)
+        while not response.content.at_eof() and len(data) <= MAX_REPLY:
+            data += await response.content.read(MAX_REPLY + 1 - len(data))
+        if len(data) > MAX_REPLY:
+            raise ServiceReplyError(request, f"the reply has more than {MAX_REPLY} octets")
+        return data
 
     @asynccontextmanager
     async def _open(
@@ -239,8 +258,12 @@ class ServiceClient:
         issuer: str | None = None,
         seconds: float | None = -1.0,
         accept: str = "application/json",
+        tag: str | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send one request and yield its good response; once more after the clock was corrected."""
+        """Send one request and yield its good response; once more after the clock was corrected.
+
+        With the ``tag`` of what we hold (an ETag) "not modified" is a good response too (RFC 9110 section 13.1.2).
+        """
         request = f"{method} {path}"
         if self._session is None:
             raise ServiceUnreachableError(request, "the client is closed")
@@ -251,6 +274,8 @@ class ServiceClient:
                 headers = {"Accept": accept, "Authorization": f"Reader {self._assertion(method, path, issuer)}"}
                 if body is not None:
                     headers["Content-Type"] = "application/json"
+                if tag is not None:
+                    headers["If-None-Match"] = f'"{tag}"'
                 began = time.monotonic()
                 async with self._session.request(
                     method,
@@ -264,7 +289,7 @@ class ServiceClient:
                     round_trip_ms = (time.monotonic() - began) * 1000
                     self.reachable = True
                     self._measure(response.headers.get(TIME_HEADER), round_trip_ms)
-                    if 200 <= response.status < 300:
+                    if 200 <= response.status < 300 or (response.status == 304 and tag is not None):
                         yield response
                         return
                     problem = await self._problem(request, response)

@@ -100,6 +100,14 @@ class TrustedClock:
             return self._wall()
         return anchor.server_ms + self._steady() - anchor.steady_ms
 
+    def mark(self) -> int:
+        """This moment, to be asked for later by :meth:`at_mark`."""
+        return self._steady()
+
+    def at_mark(self, mark: int) -> int:
+        """What corrected time was at a marked moment, by all that is known now (ms since the epoch)."""
+        return self.now_ms() - (self._steady() - mark)
+
     @property
     def offset_ms(self) -> int:
         """Corrected time minus the wall clock."""

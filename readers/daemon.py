@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 from contextlib import AsyncExitStack
 from typing import Final
 
 import msgspec
 import structlog
 
+from entitlements.credential.sitesecrets import SiteSecrets
 from entitlements.model import SiteId
 from entitlements.wire.feed import Site
 from readers.background import SiteState
@@ -40,8 +40,12 @@ from readers.judgement import Place
 from readers.lane import Lane
 from readers.outbox import Outbox
 from readers.own import OwnBook
+from readers.pins import PinGuard
 from readers.presence import PresenceBook
+from readers.replay import ReplayBook
+from readers.secrets import SecretsKeeper
 from readers.settings import Settings
+from readers.shared import Shared
 from readers.snapshots import Snapshots
 from readers.status import StatusReporter
 from readers.sync import Synchroniser
@@ -94,29 +98,30 @@ class Daemon:
             await stack.enter_async_context(self.client)
             enrolment = await self._enrolled(enrol_code)
             self.journal = Journal(self.folder)
+            ran_before = self.journal.database.path.exists()
             await stack.enter_async_context(self.journal.database)
             self.outbox = Outbox(self.folder)
             await stack.enter_async_context(self.outbox.database)
             self.presence = PresenceBook(self.journal)
             self.own = OwnBook(self.journal)
             self.outbox.on_settled = self.own.settle
-            await self._load()
-            self.gate = Gate(self.feeds, self.clock, SiteState(self.presence, self.own))
-            ids = TapIds()
-            self.lanes = [
-                Lane(
-                    lane,
-                    gate=self.gate,
-                    clock=self.clock,
-                    presence=self.presence,
-                    own=self.own,
-                    outbox=self.outbox,
-                    ids=ids,
-                    on_event=self._poke,
-                    maker=self._maker,
-                )
-                for lane in self.settings.lanes
-            ]
+            self.replay = ReplayBook(self.journal, self.folder, self.clock)
+            stack.callback(self.replay.close)
+            self.pins = PinGuard(self.journal, self.clock)
+            self.gate = Gate(self.feeds, self.clock, SiteState(self.presence, self.own, self.replay))
+            self.secrets = SecretsKeeper(self.identity, self.client, self.folder, on_change=self._take_secrets)
+            await self._load(ran_before=ran_before)
+            shared = Shared(
+                gate=self.gate,
+                clock=self.clock,
+                presence=self.presence,
+                own=self.own,
+                outbox=self.outbox,
+                pins=self.pins,
+                secrets=self.secrets,
+                ids=TapIds(),
+            )
+            self.lanes = [Lane(lane, shared, on_event=self._poke, maker=self._maker) for lane in self.settings.lanes]
             self.status = StatusReporter(
                 site=enrolment.site,
                 feeds=self.feeds,
@@ -136,6 +141,8 @@ class Daemon:
                 clock=self.clock,
                 outbox=self.outbox,
                 status=self.status,
+                replay=self.replay,
+                secrets=self.secrets,
             )
             try:
                 await stack.enter_async_context(self.health)
@@ -169,11 +176,14 @@ class Daemon:
                 _log.info("this reader is enrolled", folder=str(self.folder))
                 return
 
-    async def _load(self) -> None:
+    async def _load(self, *, ran_before: bool) -> None:
         if not self.clock.trusted and (kept := await self.journal.recall(CLOCK_NOTE, KeptClock)) is not None:
             self.clock.restore(kept)
         await self.presence.load(self.clock.now_ms())
         await self.own.load()
+        await self.replay.load(ran_before=ran_before)
+        await self.pins.load()
+        await self.secrets.load()
         await self.outbox.load()
 
     async def _open_feeds(self, names: tuple[str, ...]) -> None:
@@ -209,6 +219,7 @@ class Daemon:
                 group.create_task(self.outbox.write_forever(), name="outbox")
                 group.create_task(self.presence.write_forever(), name="presence")
                 group.create_task(self.own.write_forever(), name="own entries")
+                group.create_task(self.replay.write_forever(), name="used codes")
                 group.create_task(self._keep_clock(), name="clock")
                 group.create_task(self._network(), name="network")
                 for lane in self.lanes:
@@ -235,6 +246,7 @@ class Daemon:
         try:
             await self.presence.flush()
             await self.own.flush()
+            await self.replay.flush()
             for feed in self.feeds.values():
                 await feed.write_note()
             await self._write_clock()
@@ -249,6 +261,7 @@ class Daemon:
                 group.create_task(self.uploader.run(), name="uploader")
                 group.create_task(self.status.run(), name="status")
                 group.create_task(self._keep_assignment(), name="assignment")
+                group.create_task(self.secrets.run(), name="secrets")
         except* ReaderRevokedError:
             await self._revoke()
 
@@ -261,6 +274,7 @@ class Daemon:
                 poll_seconds=self.settings.poll_seconds,
                 beat_seconds=self.settings.beat_seconds,
                 on_online=self.uploader.try_now,
+                on_secrets=self.secrets.hint,
             )
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(synchroniser.run(), name="synchroniser")
@@ -335,6 +349,9 @@ class Daemon:
                 now=self.clock.now_ms() // 1000,
             )
 
+    def _take_secrets(self, secrets: SiteSecrets) -> None:
+        self.gate.secrets = secrets
+
     def _poke(self) -> None:
         self.status.poke()
 
@@ -360,6 +377,9 @@ class Daemon:
         self.gate.wipe()
         self.presence.wipe()
         self.own.wipe()
+        self.replay.wipe()
+        self.pins.wipe()
+        self.secrets.wipe()
         self.identity.wipe()
         try:
             await self.journal.wipe()
@@ -369,23 +389,3 @@ class Daemon:
 
 class _StoppedError(Exception):
     """Ends the task group of a daemon that was asked to stop."""
-
-
-async def run_daemon(settings: Settings, *, enrol_code: str | None = None) -> None:
-    """Run a daemon until SIGTERM or SIGINT. Raises ReaderError if it cannot start."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    daemon = Daemon(settings)
-    run = asyncio.create_task(daemon.run(stop, enrol_code=enrol_code))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({run, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if stop.is_set() and not daemon.started.is_set():
-        # During the start nothing looks at ``stop``: a first enrolment may wait for the service for hours.
-        run.cancel()
-    try:
-        await run
-    except asyncio.CancelledError:
-        _log.info("the reader was stopped before it ran")

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from hardware.devices import open_actuator, open_indicator, open_source
+from hardware.devices import open_actuator, open_indicator, open_keypad, open_source
 from hardware.errors import GateError, GateUnreachableError
 from hardware.interfaces import (
     CredentialSource,
@@ -17,6 +17,8 @@ from hardware.interfaces import (
     GateActuator,
     GateEvent,
     Indicator,
+    Keypad,
+    KeypadEvent,
     SourceEvent,
     Up,
     Verdict,
@@ -45,9 +47,13 @@ class DeviceMaker:
         """An indicator."""
         return open_indicator(url)
 
+    def keypad(self, url: str) -> Keypad:
+        """A keypad, not yet entered."""
+        return open_keypad(url)
+
 
 class LaneDevices:
-    """Sources, gate and indicator of one lane behind calls that do not fail the caller."""
+    """Sources, gate, indicator and keypad of one lane behind calls that do not fail the caller."""
 
     def __init__(
         self,
@@ -55,11 +61,13 @@ class LaneDevices:
         *,
         on_source: Callable[[SourceEvent], None],
         on_gate: Callable[[GateEvent], None],
+        on_key: Callable[[KeypadEvent], None],
         maker: DeviceMaker | None = None,
     ) -> None:
         self._settings = settings
         self._on_source = on_source
         self._on_gate = on_gate
+        self._on_key = on_key
         self._maker = maker or DeviceMaker()
         self._gate: GateActuator | None = None
         self._sources_up: dict[str, bool] = dict.fromkeys(settings.sources, False)
@@ -67,6 +75,7 @@ class LaneDevices:
         self._log = structlog.get_logger(__name__).bind(lane=settings.lane)
         self._display_down = False
         self.gate_up = False
+        self.keypad_up = False
 
     @property
     def source_up(self) -> bool:
@@ -80,6 +89,8 @@ class LaneDevices:
                 for url in self._settings.sources:
                     group.create_task(self._supervise(url, self._read_source))
                 group.create_task(self._supervise(self._settings.actuator, self._read_gate))
+                if self._settings.keypad is not None:
+                    group.create_task(self._supervise(self._settings.keypad, self._read_keypad))
         finally:
             if self._indicator is not None:
                 await self._indicator.close()
@@ -157,3 +168,17 @@ class LaneDevices:
                     self._on_gate(event)
         finally:
             self._gate, self.gate_up = None, False
+
+    async def _read_keypad(self, url: str) -> None:
+        try:
+            async with self._maker.keypad(url) as keypad:
+                async for event in keypad.events():
+                    if isinstance(event, Up):
+                        self.keypad_up = True
+                        self._log.info("the keypad works", device=keypad.name)
+                    elif isinstance(event, Down):
+                        self.keypad_up = False
+                        self._log.warning("the keypad does not work", device=keypad.name, problem=event.reason)
+                    self._on_key(event)
+        finally:
+            self.keypad_up = False

@@ -5,22 +5,31 @@ that the lane offers. The first service that allows wins; otherwise the refusal 
 entitlements page, since it is the one the person can do something about. A card that its holder may present for
 somebody else is tried by its holder's own rights first, in all feeds, then for each of those others.
 
-No lane has a keypad or a way to say how many children come along: nobody has entered a PIN, and no children accompany
-anybody.
+A presentation is taken once (:meth:`Gate.take`), by which a one-time code is used up, and may be judged again after
+a pull or a PIN. No lane has a way to say how many children come along: none accompany anybody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Literal
 
 import msgspec
 import structlog
 
-from entitlements.credential.claims import UNKNOWN_KEY, CardClaims, Refused, UnverifiedPresentation, VerifiedCard
+from entitlements.credential.claims import (
+    UNKNOWN_KEY,
+    CardClaims,
+    CardForm,
+    Refused,
+    UnverifiedPresentation,
+    VerifiedCard,
+)
 from entitlements.credential.errors import InvalidKeyError
 from entitlements.credential.keys import KeySet
 from entitlements.credential.presentation import VerifiedMemory, verify_presentation
-from entitlements.decide import Moment, State, Subject, TapInput, decide
+from entitlements.credential.sitesecrets import NO_SECRETS, SiteSecrets
+from entitlements.decide import EXIT, Moment, State, Subject, TapInput, decide
 from entitlements.model import CardState, Decision, Instant, Outcome, Reason, ServiceId, TenantId
 from entitlements.situation import Acting
 from entitlements.wire.rows import card_tag
@@ -32,7 +41,22 @@ from readers.judgement import REQUIRES, Judgement, Place, furthest, refer
 from readers.own import Own
 from readers.presence import Visitor, VisitorKey, card_key, scope_key
 
+TIME_REASONS: Final = frozenset({Reason.CARD_EXPIRED, Reason.EXPIRED_CODE})
+"""What a wrong clock of ours would say of a good card."""
+
 _log = structlog.get_logger(__name__)
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A presentation that was taken; ``replayed`` is why the code of a good card is no good any more, if so."""
+
+    found: VerifiedCard | Refused
+    replayed: Refused | None = None
+
+    @property
+    def once(self) -> bool:
+        """Whether it is a code that may be shown only once."""
+        return not isinstance(self.found, Refused) and self.found.sequence is not None
 
 
 class Gate:
@@ -44,6 +68,7 @@ class Gate:
         self._site = site
         self._memory = VerifiedMemory()
         self._keys = KeySet()
+        self.secrets: SiteSecrets = NO_SECRETS
         self._by_tenant: dict[str, tuple[object, KeySet]] = {}
 
     def rekey(self) -> None:
@@ -79,22 +104,65 @@ class Gate:
     def wipe(self) -> None:
         """Forget keys and cards, after this reader was revoked."""
         self._keys = KeySet()
+        self.secrets = NO_SECRETS
         self._by_tenant.clear()
         self._memory = VerifiedMemory()
 
     def judge(self, data: bytes, media: str, place: Place, *, at_ms: int | None = None) -> Judgement:
-        """Decide a presentation on the way in. Never raises, never waits. ``at_ms`` is now by the corrected clock."""
+        """Take a presentation on the way in and decide it. Never raises, never waits."""
+        return self.judge_shown(self.take(data, media, at_ms=at_ms), place, at_ms=at_ms)
+
+    def take(self, data: bytes, media: str, *, at_ms: int | None = None) -> Shown:
+        """Verify a presentation; a one-time code counts as shown from here on. Never raises, never waits."""
+        found = self._verify(data, media, at_ms)
+        return Shown(found, None if isinstance(found, Refused) else self._site.replay.take(found))
+
+    def owner(self, data: bytes, media: str) -> CardClaims | None:
+        """Whose card it is; None if it is no card of ours. Nothing is decided and no code is used up."""
+        card = self._verify(data, media, None)
+        return None if isinstance(card, Refused) else card.claims
+
+    def leaving(self, data: bytes, media: str) -> Judgement:
+        """What a presentation on the way out leads to: the gate opens for all, and who presents a card of theirs has
+        left. A code that was shown before is somebody's picture of it, so it says nothing of its holder.
+        """
+        shown = self.take(data, media)
+        if isinstance(shown.found, Refused):
+            return Judgement(decision=EXIT)
+        if shown.replayed is not None:
+            return Judgement(decision=EXIT, detail=f"{shown.replayed.detail}; nobody is counted as gone by it")
+        return Judgement(decision=EXIT, claims=shown.found.claims)
+
+    def _verify(self, data: bytes, media: str, at_ms: int | None) -> VerifiedCard | Refused:
+        now = (self._clock.now_ms() if at_ms is None else at_ms) // 1000
+        presentation = UnverifiedPresentation(data=data, media=media)
+        return verify_presentation(presentation, self._keys, now, self._memory, secrets=self.secrets)
+
+    def judge_shown(
+        self, shown: Shown, place: Place, *, at_ms: int | None = None, pin: Literal["right", "wrong"] | None = None
+    ) -> Judgement:
+        """Decide what was taken. Never raises, never waits.
+
+        Args:
+            shown: by :meth:`take`, at any time before.
+            place: of the lane.
+            at_ms: now, by the corrected clock.
+            pin: how the PIN typed at the lane was found, if one was.
+        """
         now = Instant((self._clock.now_ms() if at_ms is None else at_ms) // 1000)
         trusted = self._clock.trusted
-        card = verify_presentation(UnverifiedPresentation(data=data, media=media), self._keys, now, self._memory)
+        card = shown.found
         if isinstance(card, Refused):
-            return self._not_verified(card, place, trusted=trusted)
+            return self._not_good(card, None, place, trusted=trusted)
+        if shown.replayed is not None:
+            return self._not_good(shown.replayed, card.claims, place, trusted=trusted)
+        tap = TapInput(presentation=kind_of(card), pin=pin)
         claims = card.claims
         feeds = [feed for area in place.lane.areas if (feed := self._feeds.get(f"{claims.issuer}/{area}")) is not None]
         best: Judgement | None = None
         own: list[Judgement] = []
         for feed in feeds:
-            judgement = self._judge_in(feed, card, place, now, trusted=trusted)
+            judgement = self._judge_in(feed, card, tap, place, now, trusted=trusted)
             if judgement.decision.outcome is Outcome.ALLOW:
                 return judgement
             own.append(judgement)
@@ -107,7 +175,7 @@ class Gate:
                 detail=f"this lane works with no feed of {claims.issuer}",
             )
         for refused in own:
-            for judgement in self._for_others(refused, card, place):
+            for judgement in self._for_others(refused, card, tap, place):
                 if judgement.decision.outcome is Outcome.ALLOW:
                     return judgement
                 if judgement.rank > best.rank:
@@ -118,12 +186,6 @@ class Gate:
         if best.decision.reason == Reason.UNKNOWN_CARD and stale:
             return msgspec.structs.replace(best, stale=stale)
         return best
-
-    def identify(self, data: bytes, media: str) -> CardClaims | None:
-        """Whose card it is, for the way out; None if it is no card of ours. Nothing is decided."""
-        now = Instant(self._clock.now_ms() // 1000)
-        card = verify_presentation(UnverifiedPresentation(data=data, media=media), self._keys, now, self._memory)
-        return None if isinstance(card, Refused) else card.claims
 
     def own_of(self, judgement: Judgement) -> tuple[Own, ...]:
         """What an allowed tap takes here, for the book of the site's own entries."""
@@ -165,7 +227,9 @@ class Gate:
         person = None if holder is None else holder.keys.get("person")
         return [card] if person is None else [card, scope_key(name, "person", person)]
 
-    def _judge_in(self, feed: Feed, card: VerifiedCard, place: Place, now: Instant, *, trusted: bool) -> Judgement:
+    def _judge_in(
+        self, feed: Feed, card: VerifiedCard, tap: TapInput, place: Place, now: Instant, *, trusted: bool
+    ) -> Judgement:
         claims = card.claims
         tag = card_tag(claims.card_id)
         found = feed.lookup(claims.index, tag)
@@ -192,7 +256,7 @@ class Gate:
             cache_age=feed.age_seconds(),
             clock_trusted=trusted,
         )
-        best = self._best(feed, card, party, moment, place, acting=None)
+        best = self._best(feed, card, party, moment, tap, place, acting=None)
         if best is None:
             return Judgement(
                 decision=Decision(outcome=Outcome.DENY, reason=Reason.WRONG_SITE),
@@ -205,7 +269,7 @@ class Gate:
             )
         return best
 
-    def _for_others(self, refused: Judgement, card: VerifiedCard, place: Place) -> Iterator[Judgement]:
+    def _for_others(self, refused: Judgement, card: VerifiedCard, tap: TapInput, place: Place) -> Iterator[Judgement]:
         """The same presentation for those whom the card may be presented for, in the feed where it was refused."""
         feed, presenter, moment = refused.feed, refused.party, refused.moment
         if feed is None or presenter is None or moment is None or presenter.card is not CardState.ACTIVE:
@@ -221,18 +285,25 @@ class Gate:
                 feed.name, presenter.holdings, index=other.index, tag=other.tag, card=presenter.card, profile=found[1]
             )
             acting = acting_for(other, presenter.profile)
-            best = self._best(feed, card, party, moment, place, acting=acting)
+            best = self._best(feed, card, party, moment, tap, place, acting=acting)
             if best is not None:
                 yield best
 
     def _best(
-        self, feed: Feed, card: VerifiedCard, party: Party, moment: Moment, place: Place, *, acting: Acting | None
+        self,
+        feed: Feed,
+        card: VerifiedCard,
+        party: Party,
+        moment: Moment,
+        tap: TapInput,
+        place: Place,
+        *,
+        acting: Acting | None,
     ) -> Judgement | None:
         """The first service that allows, or the refusal that got furthest; None where no service is offered."""
         cache = feed.cache
         if cache is None:
             return None  # found damaged a moment ago
-        tap = TapInput(presentation=card.presentation.value)
         best: Judgement | None = None
         for offered in feed.catalogue.offered(place.lane.services):
             if acting is not None and not offered.needs.acts_for:
@@ -258,17 +329,23 @@ class Gate:
                 best = judgement
         return best
 
-    def _not_verified(self, refused: Refused, place: Place, *, trusted: bool) -> Judgement:
+    def _not_good(self, refused: Refused, claims: CardClaims | None, place: Place, *, trusted: bool) -> Judgement:
         reason = refused.reason
-        if reason is Reason.CARD_EXPIRED and not trusted:
-            return Judgement(
-                decision=Decision(outcome=Outcome.REFER, reason=Reason.CLOCK_UNTRUSTED), detail=refused.detail
-            )
+        if reason in TIME_REASONS and not trusted:
+            decision = Decision(outcome=Outcome.REFER, reason=Reason.CLOCK_UNTRUSTED)
+            return Judgement(decision=decision, claims=claims, detail=refused.detail)
         if refused is UNKNOWN_KEY:
             empty = [feed for feed in self._feeds.values() if feed.area in place.lane.areas and feed.cache is None]
             if empty:
                 return refer(empty[0], None, Reason.CACHE_TOO_OLD, "this gate has no keys of the feed yet")
-        return Judgement(decision=Decision(outcome=refused.outcome, reason=reason), detail=refused.detail)
+        return Judgement(
+            decision=Decision(outcome=refused.outcome, reason=reason), claims=claims, detail=refused.detail
+        )
+
+
+def kind_of(card: VerifiedCard) -> str:
+    """The word by which documents name a kind of presentation. A rotating code rests on a shared secret: its own."""
+    return card.form.value if card.form is CardForm.TOTP else card.presentation.value
 
 
 def _decide(offered: Offered, subject: Subject, moment: Moment, tap: TapInput, state: State) -> Decision:

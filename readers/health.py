@@ -18,6 +18,8 @@ from readers.feed import Feed
 from readers.files import write_whole
 from readers.lane import Lane
 from readers.outbox import Outbox
+from readers.replay import ReplayBook
+from readers.secrets import SecretsKeeper
 from readers.settings import LOOPBACK
 from readers.status import StatusReporter
 
@@ -38,6 +40,8 @@ class Health:
         clock: TrustedClock,
         outbox: Outbox,
         status: StatusReporter,
+        replay: ReplayBook,
+        secrets: SecretsKeeper,
     ) -> None:
         self._folder = folder
         self._wanted_port = port
@@ -46,6 +50,8 @@ class Health:
         self._clock = clock
         self._outbox = outbox
         self._status = status
+        self._replay = replay
+        self._secrets = secrets
         self._runner: web.AppRunner | None = None
         self.port = 0
         self.revoked = False
@@ -88,8 +94,7 @@ class Health:
             found.append("this reader was revoked: all visitors are referred to staff")
         if self._clock.problem is not None:
             found.append(f"the clock is not trusted: {self._clock.problem}")
-        if self._outbox.problem is not None:
-            found.append(self._outbox.problem)
+        found += [problem for problem in (self._outbox.problem, self._replay.problem, self._secrets.problem) if problem]
         if self._outbox.parked:
             found.append(f"{self._outbox.parked} taps were rejected by the service and are parked")
         for feed in self._feeds.values():
@@ -100,6 +105,8 @@ class Health:
             status = lane.status()
             if not status.gate_up:
                 found.append(f"lane {lane.name}: the gate does not answer")
+            if lane.keypad_down:
+                found.append(f"lane {lane.name}: the keypad does not answer")
             if not status.source_up:
                 found.append(f"lane {lane.name}: no source works")
         return found

@@ -1,5 +1,5 @@
 """State that must survive a killed process: changes since each base, when feeds were confirmed, presence, the clock,
-and what taps of this site took that the feeds do not tell of yet.
+what taps of this site took that the feeds do not tell of yet, one-time codes used, wrong PINs.
 
 SQLite in WAL mode. ``synchronous=FULL``: a revocation that was reported as effective at a gate is still effective there
 after a power cut, even if the network stays away.
@@ -95,7 +95,7 @@ class Journal:
         """Forget everything, after this reader was revoked."""
 
         def write(connection: sqlite3.Connection) -> None:
-            for name in ("wipe_changes", "wipe_notes", "wipe_presence", "wipe_own"):
+            for name in ("wipe_changes", "wipe_notes", "wipe_presence", "wipe_own", "wipe_used", "wipe_attempts"):
                 connection.execute(SQL[name])
 
         await self.database.run(write)
@@ -129,6 +129,28 @@ class Journal:
     async def own(self) -> list[tuple[str, bytes]]:
         """All that :meth:`keep_own` kept."""
         return await self.database.run(lambda connection: connection.execute(SQL["all_own"]).fetchall())
+
+    async def keep_used(self, used: Sequence[tuple[bytes, int]], gone: Sequence[tuple[bytes]]) -> None:
+        """Keep the sequences of one-time codes by key, and drop those of other keys. Raises DatabaseFaultError."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(SQL["drop_used"], gone)
+            connection.executemany(SQL["set_used"], used)
+
+        await self.database.run(write)
+
+    async def used(self) -> list[tuple[bytes, int]]:
+        """All that :meth:`keep_used` kept."""
+        return await self.database.run(lambda connection: connection.execute(SQL["all_used"]).fetchall())
+
+    async def keep_attempts(self, card: str, body: bytes | None) -> None:
+        """Keep a card's wrong PINs as JSON; None to forget them. Raises DatabaseFaultError."""
+        name, values = ("drop_attempts", (card,)) if body is None else ("set_attempts", (card, body))
+        await self.database.run(lambda connection: _execute(connection, name, values))
+
+    async def attempts(self) -> list[tuple[str, bytes]]:
+        """All that :meth:`keep_attempts` kept."""
+        return await self.database.run(lambda connection: connection.execute(SQL["all_attempts"]).fetchall())
 
 
 def _execute(connection: sqlite3.Connection, name: str, values: tuple[object, ...]) -> None:

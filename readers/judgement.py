@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 import msgspec
+import structlog
 
 from entitlements.credential.claims import CardClaims
 from entitlements.model import Decision, Outcome, Reason, SiteId, ZoneId
 from entitlements.situation import Moment
 from entitlements.wire.feed import Lane
+from hardware.interfaces import Verdict
 from readers.background import Party
 from readers.catalogue import Offered
 from readers.feed import Feed
 
+PULL_SECONDS: Final = 1.0
+"""Longest wait for a card that the cache may not know yet; design.md, "Present"."""
 ORDER: Final[tuple[tuple[Reason, ...], ...]] = (
     (Reason.PRESENTATION_NOT_ACCEPTED, Reason.BAD_SIGNATURE, Reason.EXPIRED_CODE, Reason.REPLAYED_CODE),
     (Reason.UNKNOWN_CARD,),
@@ -39,6 +44,8 @@ ORDER: Final[tuple[tuple[Reason, ...], ...]] = (
 _RANK: Final = {reason.value: rank for rank, reasons in enumerate(ORDER) for reason in reasons}
 REQUIRES: Final = _RANK[Reason.PIN_REQUIRED.value]
 """Rank of what is asked at the gate: up to there a decision rests on the compiled rights only."""
+
+_log = structlog.get_logger(__name__)
 
 
 def furthest(reason: str) -> int:
@@ -68,7 +75,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """A decision and what it rests on, for the tap. ``stale`` are feeds that may not know the card yet.
 
     ``offered`` is the service decided, ``party`` whose rights were used: the holder of the presented card, or, with
-    ``acting``, somebody whom that card may be presented for. ``moment`` is that of the decision.
+    ``acting``, somebody whom that card may be presented for. ``moment`` is that of the decision. ``verdict`` is shown
+    where the decision's own sentence would not tell enough.
     """
 
     decision: Decision
@@ -81,6 +89,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     moment: Moment | None = None
     detail: str | None = None
     stale: tuple[Feed, ...] = ()
+    verdict: Verdict | None = None
 
     @property
     def version(self) -> int | None:
@@ -99,3 +108,12 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 def refer(feed: Feed, claims: CardClaims | None, reason: Reason, detail: str) -> Judgement:
     """Staff decide, and are told why."""
     return Judgement(decision=Decision(outcome=Outcome.REFER, reason=reason), claims=claims, feed=feed, detail=detail)
+
+
+async def pull_for(judgement: Judgement) -> None:
+    """The card is newer than the cache: ask for what is missing, but not for long."""
+    try:
+        async with asyncio.timeout(PULL_SECONDS):
+            await asyncio.gather(*(feed.pull() for feed in judgement.stale), return_exceptions=True)
+    except TimeoutError:
+        _log.info("the card is newer than the cache and the service did not answer in time")

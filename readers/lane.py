@@ -1,9 +1,11 @@
-"""One lane: idle -> deciding -> released -> passed or timed out; fire overrides everything.
+"""One lane: idle -> deciding (-> asking for a PIN) -> released -> passed or timed out; fire overrides everything.
 
 * A release stands until somebody passes, the time-out ends it or a fire begins. Presence and anti-passback commit when
   somebody passed, never at the release.
 * A card presented meanwhile waits: the newest one is decided next, unless it has waited for more than five seconds.
 * Two passages on one release are tailgating.
+* A one-time code is used up when the lane takes it, whatever comes of it. While its holder is being served the same
+  code is not taken for a second one: a camera sees it again and again.
 * Leaving never needs permission: an exit lane releases for whatever is presented.
 * During a fire nothing is decided and nothing is locked. The building's own wiring holds the doors; we only look.
 """
@@ -20,38 +22,35 @@ from uuid import UUID
 
 import structlog
 
-from entitlements.decide import EXIT
-from entitlements.model import Instant, Outcome, Reason
+from entitlements.model import Outcome, Reason
 from entitlements.wire.taps import LaneStatus, Passage
 from hardware.errors import GateError
 from hardware.interfaces import (
+    Down,
     FireOff,
     FireOn,
     Forced,
     GateEvent,
+    KeypadEvent,
     Passed,
     Presented,
     Removed,
     SourceEvent,
     Tamper,
     Unreadable,
-    Verdict,
+    Up,
 )
 from readers import display
-from readers.clock import TrustedClock
 from readers.devices import DeviceMaker, LaneDevices
-from readers.gate import Gate
-from readers.identifiers import TapIds
-from readers.judgement import Judgement, Place
-from readers.outbox import Outbox
-from readers.own import OwnBook
-from readers.presence import PresenceBook, Visitor
-from readers.record import line_of, tap_of
+from readers.gate import Shown
+from readers.judgement import Judgement, Place, pull_for
+from readers.pindesk import Ended, PinDesk
+from readers.presence import Visitor
+from readers.record import line_of, tap_of, verdict_of
 from readers.screen import Screen
 from readers.settings import LaneSettings
+from readers.shared import Shared
 
-PULL_SECONDS: Final = 1.0
-"""Longest wait for a card that the cache may not know yet; design.md, "Present"."""
 WAITING_SECONDS: Final = 5.0
 """A card presented while another person passes is decided afterwards, unless it has waited longer than this."""
 RECENT: Final = 20
@@ -65,8 +64,13 @@ class LaneState(StrEnum):
 
     IDLE = "idle"
     DECIDING = "deciding"
+    ASKING = "asking"
     RELEASED = "released"
     FIRE = "fire"
+
+
+BUSY: Final = frozenset({LaneState.ASKING, LaneState.RELEASED})
+"""What is on the display then stays: somebody is to type or to walk."""
 
 
 class Lane:
@@ -75,13 +79,8 @@ class Lane:
     def __init__(
         self,
         settings: LaneSettings,
+        shared: Shared,
         *,
-        gate: Gate,
-        clock: TrustedClock,
-        presence: PresenceBook,
-        own: OwnBook,
-        outbox: Outbox,
-        ids: TapIds,
         on_event: Callable[[], None],
         maker: DeviceMaker | None = None,
     ) -> None:
@@ -95,22 +94,31 @@ class Lane:
         self.recent: deque[dict[str, object]] = deque(maxlen=RECENT)
         """The last decisions, newest first, as the status page tells them."""
         self._settings = settings
-        self._gate = gate
-        self._clock = clock
-        self._presence = presence
-        self._own = own
-        self._outbox = outbox
-        self._ids = ids
+        self._gate = shared.gate
+        self._clock = shared.clock
+        self._presence = shared.presence
+        self._own = shared.own
+        self._outbox = shared.outbox
+        self._ids = shared.ids
         self._on_event = on_event
-        self._devices = LaneDevices(settings, on_source=self._source_event, on_gate=self._gate_event, maker=maker)
+        self._devices = LaneDevices(
+            settings, on_source=self._source_event, on_gate=self._gate_event, on_key=self._key_event, maker=maker
+        )
         self._waiting: Presented | None = None
         self._waiting_since = 0.0
         self._last: tuple[bytes, str] | None = None
+        self._serving: bytes | None = None
         self._wake = asyncio.Event()
         self._fire = False
         self._passage: asyncio.Future[PassageResult] | None = None
         self._tail_until = 0.0
-        self._screen = Screen(self._devices.show, busy=lambda: self.state is LaneState.RELEASED, on_shown=on_event)
+        self._screen = Screen(self._devices.show, busy=lambda: self.state in BUSY, on_shown=on_event)
+        self._pins = PinDesk(
+            shared,
+            keypad=settings.keypad is not None,
+            keypad_up=lambda: self._devices.keypad_up,
+            show=self._screen.show,
+        )
         self._log = structlog.get_logger(__name__).bind(lane=settings.lane)
 
     async def run(self) -> None:
@@ -135,6 +143,11 @@ class Lane:
         )
 
     @property
+    def keypad_down(self) -> bool:
+        """Whether the lane has a keypad that does not work."""
+        return self._settings.keypad is not None and not self._devices.keypad_up
+
+    @property
     def presenting(self) -> bool:
         """Whether a card is still in front of a source."""
         return self._last is not None
@@ -147,8 +160,12 @@ class Lane:
             if self._last == seen:
                 return  # still the same card in the same place
             self._last = seen
-            if self._fire:
+            if self._fire or event.data == self._serving:
                 return
+            if self.state is LaneState.ASKING:
+                if self._pins.asks(event.data, event.media):
+                    return
+                self._pins.end(Ended.OTHER_CARD)
             self._waiting, self._waiting_since = event, self._time()
             self._wake.set()
         elif isinstance(event, Removed):
@@ -181,6 +198,11 @@ class Lane:
             self._log.error("the cover of the gate is open" if event.active else "the cover of the gate is closed")
         self._on_event()
 
+    def _key_event(self, event: KeypadEvent) -> None:
+        self._pins.key(event)
+        if isinstance(event, Up | Down):
+            self._on_event()
+
     def _passed(self, event: Passed) -> None:
         passage = self._passage
         if passage is not None and not passage.done():
@@ -208,6 +230,7 @@ class Lane:
         self.counts["fire"] += 1
         if self._passage is not None and not self._passage.done():
             self._passage.set_result("timed_out")
+        self._pins.end(Ended.FIRE)
         self._presence.clear(self._clock.now_ms() // 1000)
         self._screen.show(display.FIRE)
         self._log.critical("fire: the lane decides nothing and locks nothing until the signal is back")
@@ -233,7 +256,7 @@ class Lane:
             self._wake.set()
 
     def _end(self) -> None:
-        self._passage = None
+        self._passage = self._serving = None
         if self.state is not LaneState.FIRE:
             self.state = LaneState.IDLE
         self._on_event()
@@ -245,37 +268,40 @@ class Lane:
             self._log.error("the service has not assigned this lane yet; nobody can be let in here")
             return
         self.state = LaneState.DECIDING
-        leaving = place.lane.direction == "exit"
         at_ms = self._clock.now_ms()
-        judgement = self._leave(presented) if leaving else self._judge(presented, place, at_ms)
-        if judgement.stale:
-            await self._pull(judgement)
-            at_ms = self._clock.now_ms()
-            judgement = self._judge(presented, place, at_ms)
+        if place.lane.direction == "exit":
+            judgement = self._gate.leaving(presented.data, presented.media)
+        else:
+            shown = self._gate.take(presented.data, presented.media, at_ms=at_ms)
+            if shown.once:
+                self._serving = presented.data
+            judgement = self._gate.judge_shown(shown, place, at_ms=at_ms)
+            if judgement.stale:
+                await pull_for(judgement)
+                at_ms = self._clock.now_ms()
+                judgement = self._gate.judge_shown(shown, place, at_ms=at_ms)
+            if not self._fire and self._pins.helps(shown, place, judgement):
+                judgement = await self._ask_pin(shown, place, judgement)
+                at_ms = self._clock.now_ms()
         if self._fire:
             return
         # From here to the hold in the books nothing waits: no other lane decides in between.
         tap_id = self._ids.make(at_ms)
         decision = judgement.decision
         if decision.outcome is not Outcome.ALLOW:
-            self._screen.show(self._verdict_of(judgement))
+            self._screen.show(verdict_of(judgement, self._clock))
             self._record(tap_id, at_ms, presented, place, judgement)
             return
         await self._let_through(tap_id, at_ms, presented, place, judgement)
 
-    def _judge(self, presented: Presented, place: Place, at_ms: int) -> Judgement:
-        return self._gate.judge(presented.data, presented.media, place, at_ms=at_ms)
-
-    def _leave(self, presented: Presented) -> Judgement:
-        return Judgement(decision=EXIT, claims=self._gate.identify(presented.data, presented.media))
-
-    async def _pull(self, judgement: Judgement) -> None:
-        """The card is newer than the cache: ask for what is missing, but not for long."""
+    async def _ask_pin(self, shown: Shown, place: Place, judgement: Judgement) -> Judgement:
+        self.state = LaneState.ASKING
+        self._on_event()
         try:
-            async with asyncio.timeout(PULL_SECONDS):
-                await asyncio.gather(*(feed.pull() for feed in judgement.stale), return_exceptions=True)
-        except TimeoutError:
-            self._log.info("the card is newer than the cache and the service did not answer in time")
+            return await self._pins.settle(shown, place, judgement)
+        finally:
+            if not self._fire:
+                self.state = LaneState.DECIDING
 
     async def _let_through(
         self, tap_id: UUID, at_ms: int, presented: Presented, place: Place, judgement: Judgement
@@ -297,7 +323,7 @@ class Lane:
             if failed is not None:
                 self._screen.show(display.GATE_DOWN)
             else:
-                self._screen.show(display.GOODBYE if direction == "exit" else self._verdict_of(judgement))
+                self._screen.show(display.GOODBYE if direction == "exit" else verdict_of(judgement, self._clock))
                 if judgement.offered is not None and judgement.offered.needs.on_release:
                     self._own.commit(str(tap_id))
                     if visitor is not None:
@@ -367,10 +393,6 @@ class Lane:
             took_ms=round((self._time() - presented.at_monotonic) * 1000, 1),
         )
         self._on_event()
-
-    def _verdict_of(self, judgement: Judgement) -> Verdict:
-        timezone = "UTC" if judgement.feed is None else judgement.feed.catalogue.timezone()
-        return display.verdict_of(judgement.decision, at=Instant(self._clock.now_ms() // 1000), timezone=timezone)
 
     @staticmethod
     def _time() -> float:

@@ -1,14 +1,24 @@
-"""What a lane writes down of a decision: the tap for the service, a line for the status page."""
+"""What a lane makes of a decision: what is shown, the tap for the service, a line for the status page."""
 
 from __future__ import annotations
 
 import base64
 from uuid import UUID
 
+from entitlements.model import Instant
 from entitlements.wire.taps import Tap
 from hardware.interfaces import Presented, Verdict
+from readers import display
 from readers.clock import TrustedClock
 from readers.judgement import Judgement, Place
+
+
+def verdict_of(judgement: Judgement, clock: TrustedClock) -> Verdict:
+    """What the person is shown."""
+    if judgement.verdict is not None:
+        return judgement.verdict
+    timezone = "UTC" if judgement.feed is None else judgement.feed.catalogue.timezone()
+    return display.verdict_of(judgement.decision, at=Instant(clock.now_ms() // 1000), timezone=timezone)
 
 
 def tap_of(

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from hardware.devices import open_actuator, open_indicator, open_source
+from hardware.devices import open_actuator, open_indicator, open_keypad, open_source
 from hardware.errors import HardwareError
 from readers.errors import SettingsError
 
@@ -33,6 +33,8 @@ class LaneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sources: tuple[str, ...]
     actuator: str
     indicator: str = "log:"
+    keypad: str | None = None
+    """Keys beside the lane for services that ask for a PIN; without one their visitors are referred to staff."""
     pulse_seconds: float = 0.5
     """Length of the release pulse: turnstiles take 0.2 to 5 s."""
     passage_timeout_seconds: float = 8.0
@@ -147,5 +149,7 @@ def _check_devices(settings: Settings) -> None:
                 open_source(url)
             open_actuator(lane.actuator)
             open_indicator(lane.indicator)
+            if lane.keypad is not None:
+                open_keypad(lane.keypad)
         except HardwareError as error:
             raise SettingsError(f"lanes[{position}] ({lane.lane})", str(error)) from error

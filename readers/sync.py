@@ -46,6 +46,7 @@ class Synchroniser:
     """Runs the stream of all feeds and a worker for each.
 
     ``on_online`` is called when the stream is open: the service is back, whoever backs off may try again.
+    ``on_secrets`` is told which page of secrets this reader should hold.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class Synchroniser:
         poll_seconds: float,
         beat_seconds: float,
         on_online: Callable[[], None],
+        on_secrets: Callable[[str | None], None],
     ) -> None:
         self._feeds = feeds
         self._client = client
         self._poll_seconds = poll_seconds
         self._silence = SILENT_BEATS * beat_seconds
         self._on_online = on_online
+        self._on_secrets = on_secrets
         self._ready = asyncio.Event()
         self._back = asyncio.Event()
         self.streaming = False
@@ -185,6 +188,7 @@ class Synchroniser:
             if (target := self._feeds.get(name)) is not None:
                 await self._take(target, items)
         for beat in beats:
+            self._on_secrets(beat.secrets)
             for name, head in beat.heads.items():
                 if (target := self._feeds.get(name)) is not None:
                     target.beat(head)

@@ -21,6 +21,14 @@ CREATE TABLE IF NOT EXISTS own (
     tap    TEXT PRIMARY KEY,
     body   BLOB NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS used (
+    code     BLOB PRIMARY KEY,
+    sequence INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attempts (
+    card TEXT PRIMARY KEY,
+    body BLOB NOT NULL
+) WITHOUT ROWID;
 
 -- name: add_change
 INSERT OR REPLACE INTO change (feed, epoch, n, body) VALUES (?, ?, ?, ?)
@@ -67,3 +75,32 @@ DELETE FROM note
 
 -- name: wipe_presence
 DELETE FROM presence
+
+-- One-time codes: the highest sequence that a card has shown at this site, by form and card.
+
+-- name: set_used
+INSERT INTO used (code, sequence) VALUES (?, ?)
+ON CONFLICT (code) DO UPDATE SET sequence = max(sequence, excluded.sequence)
+
+-- name: drop_used
+DELETE FROM used WHERE code = ?
+
+-- name: all_used
+SELECT code, sequence FROM used
+
+-- name: wipe_used
+DELETE FROM used
+
+-- Wrong PINs in a row, by card.
+
+-- name: set_attempts
+INSERT INTO attempts (card, body) VALUES (?, ?) ON CONFLICT (card) DO UPDATE SET body = excluded.body
+
+-- name: drop_attempts
+DELETE FROM attempts WHERE card = ?
+
+-- name: all_attempts
+SELECT card, body FROM attempts
+
+-- name: wipe_attempts
+DELETE FROM attempts

@@ -199,7 +199,6 @@ def test_a_missed_exit_is_forgiven_once_and_not_for_ever(opened: Open) -> None:
 @pytest.mark.parametrize(
     ("members", "words"),
     [
-        ({"requires": [{"factor": "pin"}]}, "PIN"),
         ({"limits": [{"balance": {"account": "money", "unit": "GBP"}}], "kind": "spend"}, "money"),
         ({"allow_only_items": ["soap"]}, "items"),
     ],

@@ -9,11 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from entitlements.credential.claims import CardClaims
+from entitlements.credential.claims import CardClaims, Channel
+from entitlements.credential.cwt import card_text, sign_card_cwt
+from entitlements.credential.es256 import ORDER, compress, sign_message
 from entitlements.credential.jws import sign_compact
 from entitlements.credential.jwt import sign_card
 from entitlements.credential.keys import KeySet, SigningKey
+from entitlements.credential.live import live_message, live_text
 from entitlements.model import CardId, CardIndex, CardState, Instant, ServiceId, TenantId
 from entitlements.profile import Profile, Segment, Verdict
 from entitlements.wire.feed import (
@@ -72,10 +76,29 @@ def profile_for(*services: str) -> Profile:
 
 @dataclass
 class Card:
-    """One issued card and its token."""
+    """One issued card: as JWT, as CWT, and the key of its phone if it is a live one."""
 
     claims: CardClaims
     token: bytes
+    cwt: bytes
+    phone: ec.EllipticCurvePrivateKey | None = None
+
+    @property
+    def paper(self) -> bytes:
+        """The card's static code."""
+        return card_text(self.cwt).encode()
+
+    def live(self, at: int) -> bytes:
+        """The code that the phone shows in a second."""
+        assert self.phone is not None
+        return live_text(self.cwt, at, sign_message(self.phone, live_message(self.cwt, at))).encode()
+
+    def twin(self, at: int) -> bytes:
+        """The same code with the signature's twin (r, n - s), which verifies as well."""
+        assert self.phone is not None
+        signature = sign_message(self.phone, live_message(self.cwt, at))
+        s = ORDER - int.from_bytes(signature[32:], "big")
+        return live_text(self.cwt, at, signature[:32] + s.to_bytes(32, "big")).encode()
 
     @property
     def tag(self) -> int:
@@ -113,8 +136,18 @@ class Council:
     def feed_keys(self) -> dict[str, Any]:
         return {"wcc": KeySet([self.feed_key.verification_key]).to_jwks()}
 
-    def issue(self, *, in_snapshot: bool = False, key: SigningKey | None = None, lasts: int = YEAR) -> Card:
-        """A new card, written to the feed as a change, or straight into the rows of the next snapshot."""
+    def issue(
+        self,
+        *,
+        in_snapshot: bool = False,
+        key: SigningKey | None = None,
+        lasts: int = YEAR,
+        phone: ec.EllipticCurvePrivateKey | None = None,
+    ) -> Card:
+        """A new card, written to the feed as a change, or straight into the rows of the next snapshot.
+
+        With a ``phone`` it is a live card, bound to the phone's key.
+        """
         self.issue_number += 1
         card_id = CardId(secrets.token_bytes(8))
         claims = CardClaims(
@@ -125,9 +158,12 @@ class Council:
             issued_at=Instant(self.now - 86_400),
             expires_at=Instant(self.now + lasts),
             issue_number=self.issue_number,
+            channel=Channel.STATIC if phone is None else Channel.LIVE,
+            device_key=None if phone is None else compress(phone.public_key()),
         )
         self.rows.append(0)
-        card = Card(claims, sign_card(claims, key or self.card_key).encode())
+        signer = key or self.card_key
+        card = Card(claims, sign_card(claims, signer).encode(), sign_card_cwt(claims, signer), phone)
         if in_snapshot:
             self.rows[claims.index] = pack_row(tag=card.tag, profile=0, state=CardState.ACTIVE)
         else:

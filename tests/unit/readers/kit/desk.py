@@ -22,6 +22,7 @@ from readers.journal import Journal
 from readers.judgement import Judgement, Place
 from readers.own import OwnBook
 from readers.presence import PresenceBook
+from readers.replay import ReplayBook
 from tests.unit.readers.kit.council import SITE, Card, Council
 
 
@@ -86,7 +87,9 @@ class Desk:
         self.clock.observe(self.now * 1000, 0.0)
         self.own = OwnBook(journal)
         self.presence = PresenceBook(journal)
-        self.gate = Gate({council.feed: cast(Feed, self.feed)}, self.clock, SiteState(self.presence, self.own))
+        self.replay = ReplayBook(journal, folder, self.clock)
+        site = SiteState(self.presence, self.own, self.replay)
+        self.gate = Gate({council.feed: cast(Feed, self.feed)}, self.clock, site)
         self.gate.rekey()
         self._taps = itertools.count(1)
 
@@ -110,7 +113,11 @@ class Desk:
 
     def judge(self, card: Card, lane: str = "in-1") -> Judgement:
         """Decide, and nothing else."""
-        return self.gate.judge(card.token, "qr", self.place(lane))
+        return self.judge_data(card.token, lane)
+
+    def judge_data(self, data: bytes, lane: str = "in-1") -> Judgement:
+        """Decide any octets, and nothing else."""
+        return self.gate.judge(data, "qr", self.place(lane))
 
     def reason(self, card: Card, lane: str = "in-1") -> str:
         return str(self.judge(card, lane).decision.reason)

@@ -9,7 +9,21 @@ from collections.abc import AsyncIterator
 from typing import Any, Self
 
 from hardware.errors import GateError, GateRefusedError, GateUnreachableError
-from hardware.interfaces import Direction, GateEvent, Media, Passed, Presented, Removed, SourceEvent, Up, Verdict
+from hardware.interfaces import (
+    Cancel,
+    Digit,
+    Direction,
+    Enter,
+    GateEvent,
+    KeypadEvent,
+    Media,
+    Passed,
+    Presented,
+    Removed,
+    SourceEvent,
+    Up,
+    Verdict,
+)
 from readers.devices import DeviceMaker
 
 
@@ -83,6 +97,32 @@ class Turnstile:
             yield await self.queue.get()
 
 
+class Keys:
+    """A keypad at which the test types."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.queue: asyncio.Queue[KeypadEvent] = asyncio.Queue()
+        self.queue.put_nowait(Up(source=name))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def events(self) -> AsyncIterator[KeypadEvent]:
+        while True:
+            yield await self.queue.get()
+
+    def press(self, keys: str) -> None:
+        """Press digits, ``#`` and ``*``."""
+        for key in keys:
+            at = time.monotonic()
+            event: KeypadEvent = Enter(at_monotonic=at) if key == "#" else Cancel(at_monotonic=at)
+            self.queue.put_nowait(Digit(digit=key, at_monotonic=at) if key.isdigit() else event)
+
+
 class Display:
     """Remembers what it showed and lets a test wait for it."""
 
@@ -114,6 +154,7 @@ class Devices(DeviceMaker):
         self.sources: dict[str, Source] = {}
         self.gates: dict[str, Turnstile] = {}
         self.displays: dict[str, Display] = {}
+        self.keypads: dict[str, Keys] = {}
         self._seed = seed
 
     def source(self, url: str) -> Any:
@@ -124,3 +165,6 @@ class Devices(DeviceMaker):
 
     def indicator(self, url: str) -> Any:
         return self.displays.setdefault(url, Display())
+
+    def keypad(self, url: str) -> Any:
+        return self.keypads.setdefault(url, Keys(url))

@@ -14,6 +14,7 @@ from entitlements.credential.assertion import unverified_reader_id, verify_asser
 from entitlements.credential.errors import AssertionRefused
 from entitlements.credential.es256 import public_key_from_jwk, thumbprint
 from entitlements.wire.feed import Beat, encode
+from entitlements.wire.secrets import SecretsPage
 from entitlements.wire.taps import ReaderStatus, TapBatch
 from tests.unit.readers.kit.council import SITE, Council
 
@@ -39,6 +40,9 @@ class FakeService:
         self.streams_opened = 0
         self.snapshots_given = 0
         self.fail_with: int | None = None
+        self.secrets = SecretsPage(tag="none")
+        self.secrets_given = 0
+        """Times that a page of secrets was sent, not counting "not modified"."""
         self.heard = asyncio.Condition()
         self._streams: set[asyncio.Queue[bytes]] = set()
         self._runner: web.AppRunner | None = None
@@ -59,6 +63,7 @@ class FakeService:
                 web.post("/v1/readers/enrol", self._enrol),
                 web.get("/v1/reader/site", self._site),
                 web.post("/v1/reader/key", self._roll),
+                web.get("/v1/reader/secrets", self._secrets),
                 web.get("/v1/feeds/{tenant}/{area}/snapshot", self._snapshot),
                 web.get("/v1/feeds/{tenant}/{area}/parts/{sha256}", self._part),
                 web.get("/v1/feeds/{tenant}/{area}/changes", self._changes),
@@ -96,7 +101,7 @@ class FakeService:
             queue.put_nowait(octets)
 
     def beat(self) -> bytes:
-        value = Beat(server_time=self.now_ms(), heads={self.council.feed: self.council.head})
+        value = Beat(server_time=self.now_ms(), heads={self.council.feed: self.council.head}, secrets=self.secrets.tag)
         return b"event: beat\ndata: " + encode(value) + b"\n\n"
 
     @web.middleware
@@ -149,6 +154,13 @@ class FakeService:
     async def _roll(self, request: web.Request) -> web.Response:
         self.keys["r-1"] = public_key_from_jwk((await request.json())["public_key"])
         return problem(503, "down", "the reply got lost") if self.lose_roll else web.Response(status=204)
+
+    async def _secrets(self, request: web.Request) -> web.Response:
+        tag = f'"{self.secrets.tag}"'
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304, headers={"ETag": tag})
+        self.secrets_given += 1
+        return raw_json(encode(self.secrets))
 
     async def _site(self, _request: web.Request) -> web.Response:
         return raw_json(

@@ -17,7 +17,9 @@ LONG = 20.0
 """Seconds after which a test that waits for something has failed; it only bounds a hang."""
 
 
-def site_settings(url: str, folder: Path, lanes: tuple[str, ...] = ("in-1",), **changes: Any) -> Settings:
+def site_settings(
+    url: str, folder: Path, lanes: tuple[str, ...] = ("in-1",), *, keypads: bool = False, **changes: Any
+) -> Settings:
     """Settings of a reader with these lanes and quick periods."""
     values: dict[str, Any] = {
         "poll_seconds": 0.2,
@@ -35,6 +37,7 @@ def site_settings(url: str, folder: Path, lanes: tuple[str, ...] = ("in-1",), **
                 actuator=f"gate:{name}",
                 indicator=f"show:{name}",
                 passage_timeout_seconds=0.3,
+                keypad=f"keys:{name}" if keypads else None,
             )
             for name in lanes
         ),
