@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from cardservice.api.models import ApiModel, Page
+from cardservice.cards.signing import CodeForm
 from entitlements.credential.encoding import b64url_encode
 
 MAX_VALID_DAYS = 3660
@@ -116,8 +117,16 @@ class CardsPage(ApiModel):
     next: str | None
 
 
-class PictureQuery(ApiModel):
-    """How large."""
+class CodeQuery(ApiModel):
+    """In which form."""
+
+    form: CodeForm = Field(
+        default=CodeForm.JWT, description="`jwt`: any JWT library can check it; `rp1`: a much smaller QR code."
+    )
+
+
+class PictureQuery(CodeQuery):
+    """In which form, and how large."""
 
     scale: int = Field(
         default=8, ge=1, le=40, description="Whole pixels (PNG) or tenths of a millimetre (SVG) a module."

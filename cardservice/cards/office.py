@@ -19,7 +19,7 @@ import asyncpg
 from cardservice.api.call import Call
 from cardservice.api.server import audit
 from cardservice.cards.numbering import card_index
-from cardservice.cards.signing import card_text, sign_code
+from cardservice.cards.signing import CodeForm, card_text, sign_code
 from cardservice.cards.states import CardEvent, allowed_events, may_be_signed, next_state
 from cardservice.db import queries
 from cardservice.errors import ApiProblem, not_found
@@ -130,20 +130,20 @@ async def find_card(call: Call, card_id: bytes) -> Any:
     return row
 
 
-async def card_code(call: Call, card_id: bytes) -> str:
-    """The card's code, signed anew with the same claims.
+async def card_code(call: Call, card_id: bytes, form: CodeForm = CodeForm.JWT) -> str:
+    """The card's code in the form asked for, signed anew with the same claims.
 
     Raises:
         ApiProblem: 404, or 409 ``card_state``: only an active card is ever signed.
     """
     row = await find_card(call, card_id)
-    state = _state_now(row, call.now)
+    state = state_now(row, call.now)
     if not may_be_signed(state):
         raise ApiProblem(
             409, "card_state", f"The card is {state}: only an active card has a code.", extra={"state": state}
         )
     signer = await call.platform.keys.signer(call.conn, call.tenant, "card")
-    return sign_code(row, signer, call.platform.settings.public_url)
+    return sign_code(row, signer, call.platform.settings.public_url, form)
 
 
 def read_card_id(call: Call) -> bytes:
@@ -198,7 +198,7 @@ async def _move(call: Call, card_id: bytes, event: CardEvent, reason: str | None
     card = await queries().cards.get_for_change(call.conn, tenant=call.tenant, card_id=card_id)
     if card is None:
         raise not_found("card", card_text(card_id))
-    before = _state_now(card, call.now)
+    before = state_now(card, call.now)
     after = next_state(before, event)
     if after is None:
         allowed = [str(each) for each in allowed_events(before)]
@@ -215,7 +215,7 @@ async def _move(call: Call, card_id: bytes, event: CardEvent, reason: str | None
     return row
 
 
-def _state_now(card: Mapping[str, Any], now: datetime) -> CardState:
+def state_now(card: Mapping[str, Any], now: datetime) -> CardState:
     """The state; a card whose last second is over is expired even before the hourly job has said so."""
     state = CardState(card["state"])
     over = now >= card["expires_at"]

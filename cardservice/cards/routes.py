@@ -19,6 +19,7 @@ from cardservice.cards.models import (
     CardRequest,
     CardsPage,
     CardsQuery,
+    CodeQuery,
     PictureQuery,
     Renewal,
     Replacement,
@@ -96,18 +97,18 @@ async def revoke(call: Call, body: StateChange) -> CardChanged:
 
 
 @routes.add("GET", "/v1/cards/{card_id}/code", "The signed code of an active card", roles=DESK)
-async def code(call: Call) -> CardCode:
-    return CardCode(token=await office.card_code(call, office.read_card_id(call)))
+async def code(call: Call, query: CodeQuery) -> CardCode:
+    return CardCode(token=await office.card_code(call, office.read_card_id(call), query.form))
 
 
 @routes.add("GET", "/v1/cards/{card_id}/qr.png", "The code as QR, PNG", roles=DESK, media_type="image/png")
 async def png(call: Call, query: PictureQuery) -> web.Response:
-    return await _picture(call, qr_png, query.scale, "image/png")
+    return await _picture(call, qr_png, query, "image/png")
 
 
 @routes.add("GET", "/v1/cards/{card_id}/qr.svg", "The code as QR, SVG", roles=DESK, media_type="image/svg+xml")
 async def svg(call: Call, query: PictureQuery) -> web.Response:
-    return await _picture(call, qr_svg, query.scale, "image/svg+xml")
+    return await _picture(call, qr_svg, query, "image/svg+xml")
 
 
 def _card_id(text: str) -> bytes:
@@ -122,9 +123,9 @@ async def _change(call: Call, event: CardEvent, body: StateChange) -> CardChange
     return CardChanged.of(changed.row, feeds=dict(changed.feeds))
 
 
-async def _picture(call: Call, draw: Callable[[str, int], bytes], scale: int, media_type: str) -> web.Response:
-    token = await office.card_code(call, office.read_card_id(call))
-    return web.Response(body=await asyncio.to_thread(draw, token, scale), content_type=media_type)
+async def _picture(call: Call, draw: Callable[[str, int], bytes], query: PictureQuery, media_type: str) -> web.Response:
+    token = await office.card_code(call, office.read_card_id(call), query.form)
+    return web.Response(body=await asyncio.to_thread(draw, token, query.scale), content_type=media_type)
 
 
 def _issued(issued: office.Issued) -> CardIssued:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 from entitlements.credential.claims import CardClaims, Channel
+from entitlements.credential.cwt import card_text as cwt_text
+from entitlements.credential.cwt import sign_card_cwt
 from entitlements.credential.encoding import b64url_encode
 from entitlements.credential.jwt import sign_card
 from entitlements.credential.keys import SigningKey
 from entitlements.model import CardId, CardIndex, Instant, TenantId
+
+
+class CodeForm(StrEnum):
+    """Encoding of a card's code; the claims are the same."""
+
+    JWT = "jwt"
+    """Compact JWT (RFC 7519): any JWT library can check it."""
+    RP1 = "rp1"
+    """CWT as ``RP1:`` text: a small QR code, for paper, plastic and passes."""
 
 
 def card_text(card_id: bytes) -> str:
@@ -37,6 +49,7 @@ def claims_of(card: Mapping[str, Any], public_url: str) -> CardClaims:
     )
 
 
-def sign_code(card: Mapping[str, Any], key: SigningKey, public_url: str) -> str:
-    """The card as compact JWT (RFC 7519). The caller has seen that the card is active."""
-    return sign_card(claims_of(card, public_url), key)
+def sign_code(card: Mapping[str, Any], key: SigningKey, public_url: str, form: CodeForm = CodeForm.JWT) -> str:
+    """The card as text in the form asked for. The caller has seen that the card is active."""
+    claims = claims_of(card, public_url)
+    return sign_card(claims, key) if form is CodeForm.JWT else cwt_text(sign_card_cwt(claims, key))

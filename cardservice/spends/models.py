@@ -15,7 +15,12 @@ MAX_PENCE = 10_000_000
 """A hundred thousand pounds: more in one movement is a slip of the keyboard."""
 CardOrToken = Annotated[
     str,
-    Field(min_length=11, max_length=2000, pattern=r"^[A-Za-z0-9_.-]+$", description="The code of a card, or its id."),
+    Field(
+        min_length=11,
+        max_length=2000,
+        pattern=r"^([A-Za-z0-9_.-]+|RP1:[0-9A-Z $%*+./:-]+)$",
+        description="The code of a card, or its id.",
+    ),
 ]
 
 
@@ -23,7 +28,7 @@ class SpendRequest(ApiModel):
     """Something that shall be paid from a budget."""
 
     service: ServiceName
-    card: CardOrToken = Field(description="Of the holder: the code of the card (a JWT), or its id.")
+    card: CardOrToken = Field(description="Of the holder: the code of the card (a JWT, or `RP1:` text), or its id.")
     site: AccountName
     amount_pence: int = Field(ge=1, le=MAX_PENCE)
     item: AccountName | None = None

@@ -9,12 +9,21 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import jwt
+import msgspec
 import pytest
 import zxingcpp
 from PIL import Image
 
 from cardservice.app import PLATFORM
 from cardservice.cards.expiry import expire_due_cards
+from entitlements.credential import (
+    CardForm,
+    KeySet,
+    UnverifiedPresentation,
+    VerifiedCard,
+    verify_presentation,
+)
+from entitlements.model import TenantId
 from tests.support.feed import PATIENCE, document, number_of, publish
 from tests.support.registry import add_person, issue_card
 from tests.support.service import Service, run_service
@@ -63,6 +72,30 @@ async def test_the_picture_on_the_card_is_the_code_and_nothing_else(service: Ser
     assert status == 200
     assert svg.startswith(b"<?xml")
     assert b"<path" in svg
+
+
+async def test_the_small_code_for_paper_says_the_same_and_is_small(service: Service):
+    card = await issue_card(service)
+    path = f"/v1/cards/{card['card_id']}"
+    token = (await service.call("GET", f"{path}/code?form=rp1"))[1]["token"]
+    header = jwt.get_unverified_header(card["token"])
+    async with service.http.get(f"{service.url}/v1/tenants/wcc/jwks.json") as response:
+        keys = KeySet.from_jwks(TenantId("wcc"), await response.read())
+    presented = UnverifiedPresentation(data=token.encode(), media="qr")
+    now = int(datetime.now(UTC).timestamp())
+    small = verify_presentation(presented, keys, now)
+    large = verify_presentation(UnverifiedPresentation(data=card["token"].encode(), media="qr"), keys, now)
+    assert isinstance(small, VerifiedCard)
+    assert isinstance(large, VerifiedCard)
+    assert (small.form, small.kid) == (CardForm.CWT, header["kid"])
+    assert msgspec.structs.replace(large.claims, status_uri=None) == small.claims
+    status, png = await service.call("GET", f"{path}/qr.png?form=rp1&scale=4")
+    assert status == 200
+    picture = Image.open(io.BytesIO(png))
+    (code,) = zxingcpp.read_barcodes(picture)
+    assert (code.text, code.ec_level) == (token, "M")
+    assert picture.size == (4 * (4 + 45 + 4),) * 2, "version 7, with its quiet zone"
+    assert (await service.call("GET", f"{path}/code?form=rc1"))[0] == 422
 
 
 async def test_the_code_can_be_had_again_while_the_card_is_active_and_never_after(service: Service):

@@ -189,6 +189,8 @@ async def test_the_code_of_a_card_pays_until_it_is_blocked(service: Service) -> 
     head, payload, signature = token.split(".")
     forged = f"{head}.{payload}.{'A' * len(signature)}"
     assert (await spend(service, card, 100, card=forged))["reason"] == "bad_signature"
+    paper = (await get(service, f"/v1/cards/{card['card_id']}/code?form=rp1"))["token"]
+    assert (await spend(service, card, 100, card=paper))["outcome"] == "allow"
     await post(service, f"/v1/cards/{card['card_id']}/lost", {}, wanted=200)
     assert (await spend(service, card, 100, card=token))["reason"] == "card_lost"
 
