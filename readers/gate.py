@@ -344,8 +344,8 @@ class Gate:
 
 
 def kind_of(card: VerifiedCard) -> str:
-    """The word by which documents name a kind of presentation. A rotating code rests on a shared secret: its own."""
-    return card.form.value if card.form is CardForm.TOTP else card.presentation.value
+    """The word by which documents name a kind of presentation. What rests on no signature made for it is its own."""
+    return card.form.value if card.form in (CardForm.TOTP, CardForm.UID) else card.presentation.value
 
 
 def _decide(offered: Offered, subject: Subject, moment: Moment, tap: TapInput, state: State) -> Decision:

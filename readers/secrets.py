@@ -14,10 +14,12 @@ from typing import Final
 import msgspec
 import structlog
 
-from entitlements.credential.errors import InvalidKeyError
+from entitlements.credential.claims import CardClaims, Channel
+from entitlements.credential.errors import CredentialError
 from entitlements.credential.sitesecrets import NO_SECRETS, SiteSecrets
+from entitlements.model import CardId, CardIndex, Instant, TenantId
 from entitlements.wire.feed import encode
-from entitlements.wire.secrets import PinVerifier, SecretsPage, decode_secrets
+from entitlements.wire.secrets import UID_HASH_BYTES, PinVerifier, SecretsPage, UidCard, decode_secrets, octets
 from readers.backoff import Backoff
 from readers.client import ServiceClient
 from readers.errors import (
@@ -55,7 +57,8 @@ class SecretsKeeper:
         self._client = client
         self._file = SealedFile(folder / SECRETS_FILE)
         self._on_change = on_change
-        self._tag: str | None = None
+        self.tag: str | None = None
+        """Name of the page in use."""
         self._pins: dict[CardKey, PinVerifier] = {}
         self._pin_tenants: frozenset[str] = frozenset()
         self._hint = asyncio.Event()
@@ -74,7 +77,7 @@ class SecretsKeeper:
             content = await asyncio.to_thread(self._file.read, self._identity.key)
             if content is not None:
                 self._take(decode_secrets(content))
-        except (ValueError, InvalidKeyError) as error:
+        except ValueError as error:
             _log.error("the site's secrets on disk cannot be used; they are pulled anew", problem=_words(error))
             try:
                 self._file.set_aside()
@@ -85,18 +88,18 @@ class SecretsKeeper:
 
     def hint(self, tag: str | None) -> None:
         """The service says which page this reader should hold; None says nothing."""
-        if tag is not None and tag != self._tag:
+        if tag is not None and tag != self.tag:
             self._hint.set()
 
     async def refresh(self) -> None:
         """Pull the page if it is another than ours. Raises ServiceError; the last good page stays in use."""
-        page = await self._client.secrets(self._tag)
+        page = await self._client.secrets(self.tag)
         if page is None:
             self.problem = None
             return
         try:
             self._take(page)
-        except InvalidKeyError as error:
+        except CredentialError as error:
             self.problem = f"the secrets that the service sent cannot be used: {error}"
             _log.error("the secrets that the service sent cannot be used; the last good ones stay", problem=str(error))
             return
@@ -140,18 +143,36 @@ class SecretsKeeper:
 
     def wipe(self) -> None:
         """Forget everything, after this reader was revoked."""
-        self._tag, self._pins, self._pin_tenants = None, {}, frozenset()
+        self.tag, self._pins, self._pin_tenants = None, {}, frozenset()
         self.site = NO_SECRETS
         self._file.remove()
         self._on_change(self.site)
 
     def _take(self, page: SecretsPage) -> None:
-        """Use a page. Raises InvalidKeyError: nothing has changed."""
-        self.site = SiteSecrets(totp=page.totp_masters(), chip=page.chip_masters())
-        self._tag = page.tag
+        """Use a page. Raises CredentialError: nothing has changed."""
+        self.site = SiteSecrets(
+            totp=page.totp_masters(),
+            chip=page.chip_masters(),
+            uid_keys=page.uid_masters(),
+            uids={octets(card.uid_hash, UID_HASH_BYTES): _claims(card) for card in page.uids},
+        )
+        self.tag = page.tag
         self._pins = {(pin.tenant, pin.index, pin.tag): pin for pin in page.pins}
         self._pin_tenants = frozenset(page.pin_tenants)
         self._on_change(self.site)
+
+
+def _claims(card: UidCard) -> CardClaims:
+    """What the service says of a card that cannot say it itself. Raises CredentialError."""
+    return CardClaims(
+        issuer=TenantId(card.tenant),
+        card_id=CardId(card.card_id),
+        index=CardIndex(card.index),
+        issued_at=Instant(card.issued_at),
+        expires_at=Instant(card.expires_at),
+        issue_number=card.issue_number,
+        channel=Channel.CHIP,
+    )
 
 
 def _words(error: Exception) -> str:
