@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,51 +12,10 @@ from entitlements.credential.keys import SigningKey
 from entitlements.model import CardState, TenantId
 from hardware.errors import GateUnreachableError
 from hardware.interfaces import Down, FireOff, FireOn, Forced, Passed, Unreadable, Up
-from readers.daemon import Daemon
 from tests.unit.readers.kit.council import YEAR, Council
-from tests.unit.readers.kit.doubles import Devices, Display, Source, Turnstile
-from tests.unit.readers.kit.service import FakeService
+from tests.unit.readers.kit.doubles import Devices
+from tests.unit.readers.kit.rig import rig
 from tests.unit.readers.kit.site import ready, running, site_settings, until
-
-
-class Rig:
-    """A running reader with its doubles at hand."""
-
-    def __init__(self, service: FakeService, daemon: Daemon, devices: Devices) -> None:
-        self.service = service
-        self.council = service.council
-        self.daemon = daemon
-        self.devices = devices
-
-    def source(self, lane: str = "in-1") -> Source:
-        return self.devices.sources[f"qr:{lane}"]
-
-    def gate(self, lane: str = "in-1") -> Turnstile:
-        return self.devices.gates[f"gate:{lane}"]
-
-    def display(self, lane: str = "in-1") -> Display:
-        return self.devices.displays[f"show:{lane}"]
-
-    def counts(self, lane: str = "in-1") -> Counter[str]:
-        return next(found.counts for found in self.daemon.lanes if found.name == lane)
-
-    async def taps(self, count: int) -> list[dict[str, Any]]:
-        """The first taps that the service got, once there are so many."""
-        await self.service.until(lambda: len(self.service.tap_list()) >= count)
-        return self.service.tap_list()
-
-
-@asynccontextmanager
-async def rig(folder: Path, *, seed: int | None = None, council: Council | None = None) -> AsyncIterator[Rig]:
-    service = FakeService(council or Council())
-    await service.start()
-    devices = Devices(seed=seed)
-    try:
-        async with running(site_settings(service.url, folder, ("in-1", "in-2", "out-1")), devices) as daemon:
-            await ready(daemon)
-            yield Rig(service, daemon, devices)
-    finally:
-        await service.stop()
 
 
 async def test_every_kind_of_bad_card_is_refused_with_its_own_reason(tmp_path: Path) -> None:
