@@ -6,12 +6,16 @@ import io
 
 import numpy
 import zxingcpp
+from numpy.typing import NDArray
 from PIL import Image
 
 from hardware.interfaces import MAX_PRESENTED_BYTES
 
 MAX_PIXELS = 3840 * 2160
 """A larger picture is not decoded: JPEG can blow 100 kB up to gigabytes."""
+
+ENLARGED = 2
+"""Times by which a frame is enlarged in which a code was found and not read. It costs some 30 ms, so only then."""
 
 QR_ONLY = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
 MAX_CODES = 4
@@ -33,10 +37,19 @@ def decode_qr(jpeg: bytes) -> list[bytes]:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         # Pillow raises each of these for one kind of broken file or another.
         return []
-    found = zxingcpp.read_barcodes(grey, formats=QR_ONLY)
+    found = zxingcpp.read_barcodes(grey, formats=QR_ONLY, return_errors=True)
+    if found and not any(code.valid for code in found) and grey.size * ENLARGED * ENLARGED <= MAX_PIXELS:
+        # A code is there and cannot be read: too far away, most often. Enlarged, its modules are told apart better.
+        found = zxingcpp.read_barcodes(_enlarged(grey), formats=QR_ONLY)
     found.sort(key=_area, reverse=True)
     octets = [code.bytes for code in found if code.valid]
     return [data for data in octets[:MAX_CODES] if 0 < len(data) <= MAX_PRESENTED_BYTES]
+
+
+def _enlarged(grey: NDArray[numpy.uint8]) -> NDArray[numpy.uint8]:
+    picture = Image.fromarray(grey)
+    size = (picture.width * ENLARGED, picture.height * ENLARGED)
+    return numpy.asarray(picture.resize(size, Image.Resampling.BICUBIC))
 
 
 def _area(code: zxingcpp.Barcode) -> float:

@@ -14,11 +14,13 @@ from entitlements.credential import (
     Refused,
     SigningKey,
     VerifiedCard,
+    live_message,
+    live_text,
     verify_card,
     verify_card_pyjwt,
 )
 from entitlements.credential.encoding import b64url_decode, b64url_encode
-from entitlements.credential.es256 import ORDER
+from entitlements.credential.es256 import ORDER, compress, sign_message
 from entitlements.credential.jwt import claims_to_wire
 from entitlements.model import CardId, CardIndex, Instant, TenantId
 
@@ -37,6 +39,13 @@ KEY = fixed_key(WCC, 0x1111)
 NEIGHBOUR = fixed_key(RBKC, 0x2222)
 STRANGER = fixed_key(WCC, 0x3333)
 """Says it is of wcc, but nobody published it."""
+COUNCILS = (KEY, NEIGHBOUR)
+PHONE = fixed_key(WCC, 0x4444).private
+"""The key of a resident's phone."""
+PHONE_KEY = compress(PHONE.public_key())
+LAST_INDEX = 2**24 - 1
+LAST_ISSUE_NUMBER = 2**32 - 1
+"""The largest numbers that a council of this size reaches, which make the largest code."""
 KEYS = KeySet([KEY.verification_key, NEIGHBOUR.verification_key])
 
 Verifier = Callable[[bytes, KeySet, int], VerifiedCard | Refused]
@@ -83,6 +92,11 @@ def sign_texts(head: bytes, payload: bytes, key: SigningKey = KEY) -> bytes:
 def as_bytes(value: dict[str, Any] | bytes) -> bytes:
     """JSON without white space, or the bytes as they are."""
     return value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode()
+
+
+def live_code(cwt: bytes, iat: int, phone: ec.EllipticCurvePrivateKey = PHONE) -> str:
+    """The code that a phone shows at this second."""
+    return live_text(cwt, iat, sign_message(phone, live_message(cwt, iat)))
 
 
 def twin(data: bytes) -> bytes:
