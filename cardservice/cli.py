@@ -23,7 +23,7 @@ ELSEWHERE: Final = {
     "why": "cardservice.why.command:why",
 }
 """Commands that live beside what they start."""
-ROLES: Final = ("admin", "desk", "manager", "operator", "auditor")
+ROLES: Final = ("admin", "desk", "manager", "operator", "station", "auditor")
 CANNOT_DECIDE: Final = 2
 """Exit status where cases, documents or files cannot be used."""
 PLATFORM: Final = "*"

@@ -14,7 +14,7 @@ Method = Literal["GET", "POST", "PUT", "DELETE"]
 Access = Literal["public", "staff", "reader"]
 Handler = Callable[..., Awaitable[Any]]
 
-ROLES = ("admin", "desk", "manager", "operator", "auditor")
+ROLES = ("admin", "desk", "manager", "operator", "station", "auditor")
 """What staff and machine tokens may hold; ``admin`` may do all within its tenant."""
 
 

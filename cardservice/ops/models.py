@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 
 from cardservice.api.models import ApiModel
 
-Role = Literal["admin", "desk", "manager", "operator", "auditor"]
+Role = Literal["admin", "desk", "manager", "operator", "station", "auditor"]
 _ONE_LINE: Final = r"^[^\x00-\x1f\x7f\u0085\u2028\u2029]+$"
 """The label stands in every line of the audit that its token causes: it cannot be made to look like two."""
 PartState = Literal["up", "down", "not used"]
