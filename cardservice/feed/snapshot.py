@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
-import struct
-import sys
-from array import array
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -21,6 +16,7 @@ from cardservice.catalogue.loading import load_catalogue
 from cardservice.db import Connection, Database, queries
 from cardservice.feed.access import FeedRef
 from cardservice.feed.changes import Place, read_place
+from cardservice.feed.packing import RowPacker
 from cardservice.feed.pruning import prune_feed
 from cardservice.feed.telling import milliseconds
 from cardservice.feed.window import as_horizon
@@ -32,10 +28,8 @@ from entitlements.wire.feed import FORMAT, MANIFEST_TYP, Horizon, Manifest, Meta
 
 RECENT: Final = 1_000
 """Changes that a reader may have to fetch after a snapshot: one page. An older snapshot is built anew."""
-COPY_HEADER: Final = 19
-"""Bytes before the first row of a binary COPY: signature, flags, length of the extension, which is empty."""
-_RECORD: Final = struct.Struct(">hiiiIihii")
-"""A row of ``packed_rows`` in binary COPY: number of fields, then each field's length and value."""
+COPY_SECONDS: Final = 120.0
+"""A COPY of ten million cards takes some ten seconds; the usual limit of a statement is for requests."""
 
 log = structlog.get_logger("feed.snapshot")
 
@@ -135,46 +129,43 @@ async def build(conn: Connection, feed: FeedRef, now: datetime) -> Built:
     """The parts of a snapshot, all read in one REPEATABLE READ transaction of the feed's tenant."""
     place = await read_place(conn, feed)
     catalogue = await load_catalogue(conn, feed.tenant)
-    profiles = [row async for row in queries().feed.used_profiles(conn, tenant=feed.tenant, area=feed.area)]
-    copied = io.BytesIO()
+    packer = RowPacker()
     await conn.copy_from_query(
-        queries().feed.packed_rows.sql.rstrip(";\n"), feed.tenant, feed.area, output=copied, format="binary"
+        queries().feed.packed_rows.sql.rstrip(";\n"),
+        feed.tenant,
+        feed.area,
+        output=packer.write,
+        format="binary",
+        timeout=COPY_SECONDS,
     )
-    numbers = {row["profile_id"]: number for number, row in enumerate(profiles)}
-    cards, rows = await asyncio.to_thread(pack_rows, copied.getbuffer(), numbers)
+    packer.finish()
     span = as_horizon(place.begins, place.ends)
     meta = Meta(
         format=FORMAT,
         horizon=Horizon(begins=span.start, ends=span.end),
-        profiles=[cast("list[Any]", msgspec.Raw(row["body"])) for row in profiles],
+        profiles=await _profiles(conn, feed, packer.profiles),
         services=list(catalogue.area(feed.area).entries),
         world=catalogue.feed_world,
         keys=await card_keys(conn, feed.tenant),
         state=await state_of(conn, feed.tenant, feed.area, catalogue, now),
     )
-    return Built(place=place, cards=cards, rows=rows, meta=encode(meta))
+    return Built(place=place, cards=packer.cards, rows=bytes(packer.rows), meta=encode(meta))
 
 
-def pack_rows(copied: memoryview, numbers: Mapping[int, int]) -> tuple[int, bytes]:
-    """The dense array of 8-byte rows (:mod:`entitlements.wire.rows`) from a binary COPY of ``packed_rows``.
+async def _profiles(conn: Connection, feed: FeedRef, used: set[int]) -> list[Any]:
+    """Profiles by the numbers that the rows have, which are the database's.
 
-    Args:
-        copied: the COPY's bytes.
-        numbers: place of a profile in the meta part by its number in the database.
-
-    Returns:
-        How many cards there are, and the array, as long as the highest index asks for.
+    The database gives the smallest free numbers and prunes daily, so few are out of use; their places hold some profile
+    that is, to which no row points.
     """
-    body = copied[COPY_HEADER : COPY_HEADER + (len(copied) - COPY_HEADER) // _RECORD.size * _RECORD.size]
-    records: Sequence[tuple[int, ...]] = list(_RECORD.iter_unpack(body))
-    if not records:
-        return 0, b""
-    rows = array("Q", bytes(8 * (max(record[2] for record in records) + 1)))
-    for _, _, index, _, tag, _, state, _, profile in records:
-        rows[index] = tag << 32 | numbers[profile] << 8 | state
-    if sys.byteorder == "big":
-        rows.byteswap()
-    return len(records), rows.tobytes()
+    found = {
+        row["profile_id"]: msgspec.Raw(row["body"])
+        async for row in queries().feed.profiles(conn, tenant=feed.tenant, area=feed.area, numbers=sorted(used))
+    }
+    if found.keys() != used:
+        raise ValueError(f"the feed {feed.name} has rows without a profile")
+    filler = found[min(used)] if used else None
+    return [found.get(number, filler) for number in range(max(used, default=-1) + 1)]
 
 
 async def read_part(conn: Connection, feed: FeedRef, sha256: str) -> bytes | None:
@@ -187,4 +178,4 @@ def _part(octets: bytes) -> Part:
     return Part(sha256=hashlib.sha256(octets).hexdigest(), size=len(octets))
 
 
-__all__ = ["Built", "Snapshots", "build", "pack_rows", "read_part"]
+__all__ = ["Built", "Snapshots", "build", "read_part"]

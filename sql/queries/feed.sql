@@ -121,7 +121,7 @@ WHERE p.tenant = :tenant
 -- Card-signing keys of a tenant that may be believed, oldest first.
 SELECT public_jwk
 FROM signing_key
-WHERE tenant = :tenant AND purpose = 'card' AND state <> 'revoked'
+WHERE tenant = :tenant AND purpose = 'card' AND state IN ('published', 'active', 'retired')
 ORDER BY created_at, kid;
 
 -- name: head^
@@ -168,19 +168,19 @@ SELECT pg_advisory_lock(hashtextextended('rescard.snapshot/' || :tenant::text ||
 -- The next one may build.
 SELECT pg_advisory_unlock(hashtextextended('rescard.snapshot/' || :tenant::text || '/' || :area::text, 0));
 
--- name: used_profiles
--- Profiles that cards of this feed have.
-SELECT p.profile_id, p.body
-FROM profile p
-WHERE p.tenant = :tenant AND p.area = :area
-  AND EXISTS (SELECT FROM card_row r WHERE r.tenant = p.tenant AND r.area = p.area AND r.profile_id = p.profile_id)
-ORDER BY p.profile_id;
+-- name: profiles
+-- Profiles of a feed by their numbers.
+SELECT profile_id, body
+FROM profile
+WHERE tenant = :tenant AND area = :area AND profile_id = ANY (:numbers::integer[]);
 
 -- name: packed_rows
--- Every card of a feed for COPY in binary: index, tag (first four bytes of the card id), state, number of the profile.
+-- Every card of a feed for COPY in binary: index, tag (first four bytes of the card id), state, number of the profile. In
+-- the order of the index, so that runs of cards go to their places at once.
 SELECT card_index, substring(card_id FROM 1 FOR 4) AS tag, state, profile_id
 FROM card_row
-WHERE tenant = :tenant AND area = :area;
+WHERE tenant = :tenant AND area = :area
+ORDER BY card_index;
 
 -- name: add_snapshot!
 -- A snapshot; one of the same number is the same.
