@@ -144,7 +144,6 @@ class StatusLists:
         return (
             bool(place["believed"])
             and held.expires_at - now.timestamp() >= RENEW_SECONDS
-            and held.listing.entries >= entries_for(place["cards_numbered"])
             and held.listing.uri == status_uri(self._public_url, place["tenant"])
         )
 
