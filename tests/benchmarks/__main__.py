@@ -10,10 +10,16 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import cache, decisions, policies, replay
+from tests.benchmarks import cache, decisions, policies, replay, status
 from tests.benchmarks.measure import Result
 
-SUITES = {"decisions": decisions.run, "policies": policies.run, "cache": cache.run, "replay": replay.run}
+SUITES = {
+    "decisions": decisions.run,
+    "policies": policies.run,
+    "cache": cache.run,
+    "replay": replay.run,
+    "status": status.run,
+}
 
 
 def main() -> int:
