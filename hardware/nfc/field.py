@@ -51,9 +51,9 @@ class Card:
     def is_present(self) -> bool:
         """Ask the card twice: one lost frame is no farewell."""
         if self._tag is None:
-            # A memory tag has no presence check of its own: it is there if it can be found again.
-            target = nfc.clf.RemoteTarget(self._target.brty)
-            return self._frontend.sense(target) is not None
+            # A memory tag has no presence check of its own: it is there if it, and not the next one, is found again.
+            found = self._frontend.sense(nfc.clf.RemoteTarget(self._target.brty))
+            return found is not None and found.sdd_res == self._target.sdd_res
         return self._answers() or self._answers()
 
     def _answers(self) -> bool:

@@ -89,6 +89,11 @@ async def test_a_legacy_card_is_known_by_its_number_only_where_the_lane_says_so(
         seen = await heard.next()
         assert isinstance(seen, Presented)
         assert (seen.data, seen.media) == (b"RU1:04AABBCCDDEEFF", "nfc-uid")
+        # One card after the other, as fast as a queue moves: the next one is not taken for the last.
+        await device.do("remove")
+        await device.do("present", kind="memory", uid="04AABBCC")
+        assert isinstance(await heard.next(), Removed)
+        assert (await heard.first(Presented)).data == b"RU1:04AABBCC"
         await device.do("remove")
         assert isinstance(await heard.next(), Removed)
         # Random numbers name nobody, and a card that holds something better is read.
