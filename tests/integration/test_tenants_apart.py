@@ -167,6 +167,9 @@ async def test_over_http_the_ids_of_one_council_do_not_exist_for_the_other(servi
     bodies: dict[tuple[str, str], dict[str, Any]] = {
         ("PUT", "/v1/people/{person_id}"): {"given_name": "a", "family_name": "b", "version": 1},
         ("POST", "/v1/people/{person_id}/facts"): {"kind": "role", "name": "staff"},
+        ("PUT", "/v1/people/{person_id}/pin"): {"pin": "847301"},
+        ("POST", "/v1/cards/{card_id}/chip"): {"uid": "04C0FFEE112233"},
+        ("POST", "/v1/cards/{card_id}/uid"): {"uid": "04C0FFEE112233"},
     }
     tried = 0
     for endpoint in endpoints():
