@@ -113,6 +113,13 @@ async def test_a_lost_card_and_a_cleared_pin_leave_no_verifier_behind(service: S
     last = await page_of(reader)
     assert [(each.index, each.version) for each in last.pins] == [(new["index"], 1)]
     assert len({page.tag, tag, last.tag}) == 3
+    # A card on hold opens nothing, so its verifier is not kept for a thief either; and it comes back with the card.
+    for event, held in (("suspend", []), ("resume", [new["index"]])):
+        await post(service, f"/v1/cards/{new['card_id']}/{event}", {"reason": "a doubt"}, wanted=200)
+        page = await page_of(reader)
+        assert [each.index for each in page.pins] == held
+        assert page.tag != last.tag
+        last = page
     # Somebody without a PIN gets a card: nothing that this gate holds has changed.
     await resident(service)
     assert (await secrets(reader, last.tag))[0] == 304
