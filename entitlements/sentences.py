@@ -59,8 +59,12 @@ _FIXED: dict[Reason, tuple[str, str, str]] = {
     Reason.CARD_REVOKED: ("This card cannot be used.", _ASK, "Card revoked; it cannot be made valid again."),
     Reason.UNKNOWN_CARD: ("This card is not known here.", _ASK, "No such card, or newer than the gate's data."),
     Reason.BAD_SIGNATURE: ("This card could not be read.", "Please try again, or ask.", "Signature not valid."),
-    Reason.EXPIRED_CODE: ("This code is too old.", "Please show the code again.", "Live code out of its time."),
-    Reason.REPLAYED_CODE: ("This code was used already.", "Please show a new code.", "Live code shown before."),
+    Reason.EXPIRED_CODE: ("This code is too old.", "Please wait for the next code.", "Live code out of its time."),
+    Reason.REPLAYED_CODE: (
+        "This code was used already.",
+        "Please wait for the next code, or hold your card to the reader again.",
+        "Shown here before: a second scan, a picture of the code, or a copied chip. The tap says which.",
+    ),
     Reason.PRESENTATION_NOT_ACCEPTED: (
         "Please show your card another way.",
         "Open the card on your phone, or hold your chip card to the reader.",
