@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 from entitlements.credential import CardClaims, Channel, SigningKey, sign_card_cwt
@@ -29,11 +31,12 @@ def make_chip(
     uid: bytes = UID,
     address: str = ADDRESS,
     counter: int = 0,
+    padding: Callable[[int], bytes] = os.urandom,
 ) -> Chip:
     """A chip as a personalisation station leaves it."""
     template = chip_template(address, sign_card_cwt(claims or chip_claims(), key))
     keys = [chip_key(master, uid, number) for number in range(KEY_COUNT)]
-    return Chip(uid=uid, file=template.file, settings=template.settings, keys=keys, counter=counter)
+    return Chip(uid=uid, file=template.file, settings=template.settings, keys=keys, counter=counter, padding=padding)
 
 
 def tap(chip: Chip) -> bytes:

@@ -44,11 +44,13 @@ from entitlements.credential.encoding import b64url_encode
 from entitlements.credential.errors import AddressTooLongError
 from entitlements.credential.presentation import CHIP_WITHOUT_CHIP
 from entitlements.credential.sitesecrets import NO_SECRETS, SiteSecrets
+from entitlements.credential.sun import PiccData, session_key
 from entitlements.credential.uid import NOT_READ_FROM_A_CHIP
 from entitlements.model import CardId, CardIndex, Reason
 from hardware.virtual.ntag424 import Chip
 from tests.support.cards import KEY, KEYS, NEIGHBOUR, NOW, RBKC, STRANGER, WCC
 from tests.support.chips import ADDRESS, MASTER, OLD_MASTER, UID, chip_claims, make_chip, tap
+from tests.support.vectors import PROJECT
 
 SECRETS = SiteSecrets(chip={WCC: (MASTER,)})
 PARTS = re.compile(rb"(.*#RN1:)([^.]*)\.([^.]*)\.([^.]*)", re.DOTALL)
@@ -268,6 +270,17 @@ def test_a_regular_visitor_with_a_chip_costs_one_signature_check_and_a_revoked_k
     presentation = UnverifiedPresentation(data=tap(chip), media="nfc-ndef")
     gone = KEYS.without(KEY.kid)
     assert verify_presentation(presentation, gone, NOW, memory, secrets=SECRETS) == UNKNOWN_KEY
+
+
+def test_the_worked_example_of_the_protocol_page_is_what_the_code_does() -> None:
+    page = (PROJECT / "docs" / "protocols" / "chip.md").read_text("utf-8")
+    template = chip_template(ADDRESS, sign_card_cwt(chip_claims(), KEY))
+    keys = [chip_key(MASTER, UID, number) for number in range(KEY_COUNT)]
+    chip = make_chip(counter=60, padding=lambda _: bytes.fromhex("DA5CF60941"))
+    assert f"\n    {tap(chip).decode()}\n" in page
+    read = PiccData(uid=UID, counter=61)
+    for octets in (MASTER, UID, template.settings, session_key(keys[2], read), *keys):
+        assert f"`{octets.hex().upper()}`" in page
 
 
 @given(st.integers(0, 2**24 - 2), st.binary(min_size=7, max_size=7), st.data())
