@@ -71,13 +71,13 @@ def test_windows_a_second_apart_are_two_openings() -> None:
 
 
 @pytest.mark.parametrize(("ahead", "found"), [(SEARCH_DAYS, True), (SEARCH_DAYS + 1, False)])
-def test_the_next_opening_is_looked_for_a_year_ahead_and_no_longer(ahead: int, found: bool) -> None:
+@pytest.mark.parametrize("today", [date(2027, 6, 1), date(2027, 6, 2)], ids=str)
+def test_the_next_opening_is_looked_for_a_year_ahead_and_no_longer(today: date, ahead: int, found: bool) -> None:
     assert SEARCH_DAYS == 366, "a leap year"
-    today = date(2027, 6, 1)
     only = today + timedelta(days=ahead)
     openings = Openings(LONDON, [_hours("09:00", "10:00")], first=only.toordinal(), last=only.toordinal())
     wanted = int(datetime(only.year, only.month, only.day, 8, tzinfo=UTC).timestamp())
-    assert openings.next_opening(parse_instant("2027-06-01T12:00:00Z")) == (wanted if found else None)
+    assert openings.next_opening(parse_instant(f"{today}T12:00:00Z")) == (wanted if found else None)
 
 
 def test_never_is_looked_up_again_the_next_day() -> None:
