@@ -41,6 +41,9 @@ CHUNK: Final = 1 << 16
 PART_SECONDS: Final = 600.0
 """How long one part may take: 80 MB over a poor site link of 1.5 Mbit/s."""
 
+PART_ATTEMPTS: Final = 4
+"""Connections that one part may take before the reader rests and asks for the manifest anew."""
+
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
@@ -168,11 +171,35 @@ class ServiceClient:
         return (await self._call("GET", f"/v1/feeds/{quote(feed)}/snapshot", SnapshotReply)).manifest
 
     async def part(self, feed: str, part: Part, target: Path) -> None:
-        """Fetch one part into a file; its size and SHA-256 are those of the manifest, or it is refused."""
+        """Fetch one part into a file; its size and SHA-256 are those of the manifest, or it is refused.
+
+        A connection that breaks on the way is taken up where it broke: a site on a poor link gets its 50 MB in the end.
+        """
+        for attempt in range(1, PART_ATTEMPTS + 1):
+            try:
+                await self._part(feed, part, target, begin=attempt == 1)
+                return
+            except ServiceUnreachableError as error:
+                if attempt == PART_ATTEMPTS:
+                    raise
+                _log.info("a part of a snapshot broke off and is taken up again", feed=feed, because=str(error))
+
+    async def _part(self, feed: str, part: Part, target: Path, *, begin: bool) -> None:
         path = f"/v1/feeds/{quote(feed)}/parts/{part.sha256}"
         digest, size = hashlib.sha256(), 0
-        async with self._open("GET", path, seconds=PART_SECONDS) as response:
-            with target.open("wb") as file:
+        if not begin and target.exists():
+            with target.open("rb") as file:
+                while chunk := file.read(CHUNK):
+                    digest.update(chunk)
+                    size += len(chunk)
+        if size and size >= part.size:  # whole but for the end of the reply; or of an older part: then all of it anew
+            if (size, digest.hexdigest()) == (part.size, part.sha256):
+                return
+            digest, size = hashlib.sha256(), 0
+        async with self._open("GET", path, seconds=PART_SECONDS, first=size) as response:
+            if response.status != 206:  # from the beginning after all, as RFC 9110 section 14.2 leaves to the server
+                digest, size = hashlib.sha256(), 0
+            with target.open("ab" if size else "wb") as file:
                 async for chunk in response.content.iter_chunked(CHUNK):
                     size += len(chunk)
                     if size > part.size:
@@ -259,8 +286,11 @@ class ServiceClient:
         seconds: float | None = -1.0,
         accept: str = "application/json",
         tag: str | None = None,
+        first: int = 0,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send one request and yield its good response; once more after the clock was corrected.
+
+        ``first`` asks for the octets from there on (RFC 9110 section 14.2).
 
         With the ``tag`` of what we hold (an ETag) "not modified" is a good response too (RFC 9110 section 13.1.2).
         """
@@ -276,6 +306,8 @@ class ServiceClient:
                     headers["Content-Type"] = "application/json"
                 if tag is not None:
                     headers["If-None-Match"] = f'"{tag}"'
+                if first:
+                    headers["Range"] = f"bytes={first}-"
                 began = time.monotonic()
                 async with self._session.request(
                     method,

@@ -76,11 +76,11 @@ class FeedStore:
 
     def _write_snapshot(self, manifest: Manifest, meta: bytes, rows: Path) -> None:
         with rows.open("rb") as file:
-            octets = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if manifest.rows.size else b""
+            octets = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if manifest.rows.content.size else b""
             digests = b"".join(digest_block(piece) for piece in _pieces(octets))
             # The part was checked while it came in; this is for the disk between then and now.
             whole = hashlib.sha256(octets).hexdigest()
-            if whole != manifest.rows.sha256:
+            if whole != manifest.rows.content.sha256:
                 raise SnapshotRefusedError(self.feed, "the rows changed on disk while they were taken in")
             write_base(
                 self.path,

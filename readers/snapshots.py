@@ -16,6 +16,7 @@ from entitlements.wire.rows import ROW_BYTES
 from readers.client import ServiceClient
 from readers.errors import SnapshotRefusedError, UnknownFormatError
 from readers.identity import Identity
+from readers.parts import unpack
 
 MAX_ROWS: Final = 1 << 30
 """Octets: 134 million cards, far beyond any council."""
@@ -55,8 +56,9 @@ class Snapshots:
         """
         manifest = self._read(feed, await self._client.snapshot(feed))
         rows, meta = folder / "rows.part", folder / "meta.part"
-        await self._client.part(feed, manifest.meta, meta)
-        await self._client.part(feed, manifest.rows, rows)
+        for part, path in ((manifest.meta, meta), (manifest.rows, rows)):
+            await self._client.part(feed, part, path)
+            await asyncio.to_thread(unpack, feed, part, path)
         octets = await asyncio.to_thread(meta.read_bytes)
         await asyncio.to_thread(meta.unlink)
         return FetchedSnapshot(manifest=manifest, meta=octets, rows=rows)
@@ -77,13 +79,14 @@ class Snapshots:
             raise SnapshotRefusedError(feed, f"the manifest is of {manifest.tenant}/{manifest.area}")
         _check_part(feed, "rows", manifest.rows, MAX_ROWS)
         _check_part(feed, "meta", manifest.meta, MAX_META)
-        if manifest.rows.size % ROW_BYTES:
-            raise SnapshotRefusedError(feed, f"{manifest.rows.size} octets are no whole number of rows")
+        if manifest.rows.content.size % ROW_BYTES:
+            raise SnapshotRefusedError(feed, f"{manifest.rows.content.size} octets are no whole number of rows")
         return manifest
 
 
 def _check_part(feed: str, name: str, part: Part, most: int) -> None:
-    if not 0 <= part.size <= most:
-        raise SnapshotRefusedError(feed, f"the part {name} has {part.size} octets, at most {most} are taken")
-    if len(part.sha256) != 64 or not all(letter in "0123456789abcdef" for letter in part.sha256):
-        raise SnapshotRefusedError(feed, f"the part {name} is not named by a SHA-256")
+    for content in (part, part.content):
+        if not 0 <= content.size <= most:
+            raise SnapshotRefusedError(feed, f"the part {name} has {content.size} octets, at most {most} are taken")
+        if len(content.sha256) != 64 or not all(letter in "0123456789abcdef" for letter in content.sha256):
+            raise SnapshotRefusedError(feed, f"the part {name} is not named by a SHA-256")

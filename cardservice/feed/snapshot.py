@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -24,10 +25,17 @@ from cardservice.feed.writer import card_keys
 from cardservice.keys.store import KeyStore
 from cardservice.ledger.snapshot import state_of
 from entitlements.credential.jws import sign_compact
-from entitlements.wire.feed import FORMAT, MANIFEST_TYP, Horizon, Manifest, Meta, Part, encode
+from entitlements.wire.feed import FORMAT, MANIFEST_TYP, Content, Horizon, Manifest, Meta, Part, encode
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 RECENT: Final = 1_000
 """Changes that a reader may have to fetch after a snapshot: one page. An older snapshot is built anew."""
+LEVEL: Final = 3
+"""Zstandard's own default: half the size of the rows, a third of a second for ten million cards."""
 COPY_SECONDS: Final = 120.0
 """A COPY of ten million cards takes some ten seconds; the usual limit of a statement is for requests."""
 
@@ -93,7 +101,8 @@ class Snapshots:
     async def _build(self, conn: Connection, feed: FeedRef, now: datetime) -> str:
         built = await build(conn, feed, now)
         head = built.place.head
-        rows, meta = _part(built.rows), _part(built.meta)
+        rows, rows_sent = await asyncio.to_thread(_packed, built.rows)
+        meta, meta_sent = await asyncio.to_thread(_packed, built.meta)
         manifest = Manifest(
             format=FORMAT,
             tenant=feed.tenant,
@@ -115,9 +124,9 @@ class Snapshots:
             epoch=UUID(head.epoch),
             number=head.number,
             manifest=signed,
-            meta=built.meta,
+            meta=meta_sent,
             meta_sha256=meta.sha256,
-            rows=built.rows,
+            rows=rows_sent,
             rows_sha256=rows.sha256,
         )
         await prune_feed(conn, feed.tenant, feed.area, now=now)
@@ -174,8 +183,11 @@ async def read_part(conn: Connection, feed: FeedRef, sha256: str) -> bytes | Non
     return part
 
 
-def _part(octets: bytes) -> Part:
-    return Part(sha256=hashlib.sha256(octets).hexdigest(), size=len(octets))
+def _packed(octets: bytes) -> tuple[Part, bytes]:
+    """A part and its octets as they are kept and sent: one Zstandard frame (RFC 8878). Meant for a thread."""
+    sent = zstd.compress(octets, LEVEL)
+    content = Content(sha256=hashlib.sha256(octets).hexdigest(), size=len(octets))
+    return Part(sha256=hashlib.sha256(sent).hexdigest(), size=len(sent), zstd=content), sent
 
 
 __all__ = ["Built", "Snapshots", "build", "read_part"]

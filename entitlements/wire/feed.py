@@ -30,11 +30,26 @@ ProfileWire = list[Any]
 """Canonical form of a profile, as :meth:`entitlements.compile.Profile.to_wire` gives it."""
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One content-addressed part of a snapshot: lower-case hex SHA-256 and size in bytes."""
+class Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Octets by what they are: lower-case hex SHA-256 and size."""
 
     sha256: str
     size: int
+
+
+class Part(Content, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One content-addressed part of a snapshot, as it is kept and sent.
+
+    ``zstd`` is what it unpacks to where it is a Zstandard frame (RFC 8878); without it the part is the content itself.
+    Both are signed: a cache in between can neither change the part nor make a small one unpack to something else.
+    """
+
+    zstd: Content | None = None
+
+    @property
+    def content(self) -> Content:
+        """What a reader keeps of it."""
+        return self if self.zstd is None else self.zstd
 
 
 class Horizon(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

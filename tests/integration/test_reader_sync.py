@@ -117,6 +117,17 @@ async def test_half_a_snapshot_is_refused_and_fetched_again(service: FakeService
     assert service.snapshots_given >= 3
 
 
+async def test_a_part_that_broke_off_is_taken_up_where_it_broke(service: FakeService, tmp_path: Path) -> None:
+    card = service.council.issue(in_snapshot=True)
+    service.broken_parts = ["lost", "", "lost", ""]
+    async with running(site_settings(service.url, tmp_path), Devices()) as daemon:
+        await ready(daemon)
+        assert state(daemon, card) is CardState.ACTIVE
+    assert service.snapshots_given == 1
+    sizes = sorted(len(part) // 2 for part in service.parts.values())
+    assert sorted(int(asked.strip("bytes=-")) for asked in service.ranges) == sizes
+
+
 async def test_a_snapshot_signed_by_a_stranger_is_refused_and_the_last_good_data_stays(
     service: FakeService, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,11 @@ from entitlements.wire.feed import (
 from entitlements.wire.rows import unpack_row
 from tests.support.reader import FakeReader
 from tests.support.service import Service
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 PATIENCE = 20.0
 """Seconds after which something that should have come will not come any more."""
@@ -108,7 +114,9 @@ async def take_snapshot(reader: FakeReader, feed: str) -> Mirror:
         status, octets = await reader.call("GET", f"/v1/feeds/{feed}/parts/{part.sha256}")
         assert status == 200
         assert (len(octets), hashlib.sha256(octets).hexdigest()) == (part.size, part.sha256)
-        parts[name] = octets
+        parts[name] = octets if part.zstd is None else zstd.decompress(octets)
+        content = (len(parts[name]), hashlib.sha256(parts[name]).hexdigest())
+        assert content == (part.content.size, part.content.sha256)
     meta = msgspec.json.decode(parts["meta"], type=Meta)
     mirror = Mirror(feed=feed, epoch=manifest.epoch, number=manifest.number, manifest=manifest, meta=meta)
     mirror.services = {entry.document["id"]: entry.document for entry in meta.services}

@@ -31,7 +31,9 @@ class FakeService:
         self.lose_roll = False
         self.pruned_to = 0
         self.broken_parts: list[str] = []
-        """How the next part replies are broken: ``half`` or ``other``."""
+        """How the next part replies are broken: ``half``, ``other``, or ``lost`` with the connection in the middle."""
+        self.ranges: list[str] = []
+        """What of parts was asked for, where not all of it."""
         self.reject: set[str] = set()
         self.taps: dict[str, dict[str, Any]] = {}
         self.tap_posts = 0
@@ -174,13 +176,25 @@ class FakeService:
         self.manifest, self.parts = self.council.snapshot()
         return web.json_response({"manifest": self.manifest})
 
-    async def _part(self, request: web.Request) -> web.Response:
+    async def _part(self, request: web.Request) -> web.StreamResponse:
         data = self.parts[request.match_info["sha256"]]
         how = self.broken_parts.pop(0) if self.broken_parts else ""
         if how == "half":
             data = data[: len(data) // 2]
         elif how == "other":
             data = bytes([data[0] ^ 1]) + data[1:]
+        elif how == "lost":
+            response = web.StreamResponse(headers={"Content-Length": str(len(data))})
+            await response.prepare(request)
+            await response.write(data[: len(data) // 2])
+            if request.transport is not None:
+                request.transport.close()
+            return response
+        if "Range" in request.headers:
+            self.ranges.append(request.headers["Range"])
+            first = int(request.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            headers = {"Content-Range": f"bytes {first}-{len(data) - 1}/{len(data)}"}
+            return web.Response(status=206, body=data[first:], headers=headers)
         return web.Response(body=data, content_type="application/octet-stream")
 
     async def _changes(self, request: web.Request) -> web.Response:
