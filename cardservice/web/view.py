@@ -252,7 +252,11 @@ _LIGHTS: Final = {
     "blue": ("notice", "Look here"),
     "off": ("off", "Ready"),
 }
-_STATES: Final = {"deciding": "Deciding.", "released": "Released, waiting for the person to pass."}
+_STATES: Final = {
+    "deciding": "Deciding.",
+    "asking": "Asking for a PIN.",
+    "released": "Released, waiting for the person to pass.",
+}
 _OUTCOMES: Final = {
     "allow": ("allow", "Allowed"),
     "deny": ("deny", "Refused"),

@@ -51,6 +51,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         (("[[lanes]]", "health_port = 70000\n[[lanes]]"), "health_port"),
         (('indicator = "log:"', "pulse_seconds = 99"), "lanes[0]"),
         (('indicator = "log:"', 'pulse_seconds = "long"'), "lanes[0].pulse_seconds"),
+        (('indicator = "log:"', 'keypad = "modbus+tcp://127.0.0.1:5020"'), "lanes[0] (in-1)"),
         (("modbus+tcp:", "turnstile:"), "lanes[0] (in-1)"),
         (("nfc+udp:127.0.0.1:54321", "mjpeg+ftp://x"), "lanes[0] (in-1)"),
         (('sources = ["nfc+udp:127.0.0.1:54321"]', "sources = []"), "lanes[0]"),
