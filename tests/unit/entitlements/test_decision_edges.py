@@ -162,3 +162,10 @@ def test_on_the_first_day_before_opening_time_the_service_has_started_but_is_shu
         assert decide(service, subject_of(service, Instant(at)), moment(Instant(at))).reason == reason
     shut = decide(service, subject_of(service, midnight), moment(midnight))
     assert shut.opens_at == opening
+
+
+@pytest.mark.parametrize(("word", "reason"), [("include", "ok"), ("exclude", "outside_hours"), ("only", "ok")])
+def test_a_bank_holiday_is_what_the_window_says_it_is(word: str, reason: str) -> None:
+    service = compiled(when={"windows": [{"from": "09:00", "until": "10:00", "holidays": word}]})
+    at = parse_instant("2026-05-25T08:30:00Z")  # half past nine in the summer
+    assert decide(service, subject_of(service, at), moment(at)).reason == reason

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entitlements.calendars import DAY, FOREVER, MAX_ORDINAL, SEARCH_DAYS, Always, LocalTime, Openings, local_time
+from entitlements.calendars import (
+    DAY,
+    FOREVER,
+    MAX_ORDINAL,
+    REMEMBERED_DAYS,
+    SEARCH_DAYS,
+    Always,
+    LocalTime,
+    Openings,
+    local_time,
+)
 from entitlements.durations import parse_instant
 from entitlements.model import Instant
 from entitlements.service import Window
@@ -140,3 +150,38 @@ def test_a_zone_far_from_greenwich_is_not_cut_off() -> None:
     for name, hours in (("Pacific/Kiritimati", 14), ("Pacific/Pago_Pago", -11)):
         (only,) = local_time(name).instants(date(2027, 6, 1).toordinal(), 0, DAY)
         assert only == (_utc("2027-06-01", "00:00") - hours * 3600, _utc("2027-06-02", "00:00") - hours * 3600)
+
+
+@pytest.mark.parametrize(
+    ("zone", "window", "at"),
+    [
+        # Tuesday 19:30 in New York is Wednesday in UTC; the window began on Monday.
+        ("America/New_York", ("21:00", "20:00"), "2027-01-06T00:30:00Z"),
+        # Tuesday 00:30 in London is still Monday in UTC.
+        ("Europe/London", ("00:00", "01:00"), "2027-06-07T23:30:00Z"),
+        ("Pacific/Kiritimati", ("01:00", "05:00"), "2027-06-07T12:00:00Z"),
+    ],
+)
+def test_a_window_is_found_on_whatever_day_it_is_in_greenwich(zone: str, window: tuple[str, str], at: str) -> None:
+    weekday = 0 if zone.startswith("America") else 1
+    openings = Openings(local_time(zone), [_hours(*window, frozenset((weekday,)))])
+    assert openings.contains(parse_instant(at))
+
+
+def test_a_zone_that_was_asked_for_nothing_yet_takes_no_instant_for_known() -> None:
+    epoch = date(1970, 1, 1).toordinal()
+    for at, days in ((-1, -1), (0, 0), (1, 0)):
+        assert LocalTime("UTC").day(Instant(at)) == epoch + days
+
+
+def test_a_reader_that_runs_for_years_remembers_no_more_than_it_should() -> None:
+    zone = LocalTime("UTC")
+    openings = Openings(zone, [_hours("09:00", "10:00")])
+    for day in range(2 * REMEMBERED_DAYS):
+        assert openings.contains(Instant(START + day * DAY + 9 * 3600))
+        assert len(openings._seen) <= REMEMBERED_DAYS
+    first = date(1900, 1, 1).toordinal()
+    for ordinal in range(first, first + 20_002):
+        zone.midnight(ordinal)
+        assert len(zone._midnights) <= 20_000
+    assert local_time("UTC") is local_time("UTC")
