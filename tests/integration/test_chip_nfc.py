@@ -34,8 +34,9 @@ async def test_a_chip_says_something_new_each_time_it_is_held_to_the_reader() ->
         await heard.first(Up)
         await write_chip(device)
         links = []
-        for turn in (1, 2):
-            await device.do("present", kind="chip", uid=NUMBER)
+        for turn, torn in ((1, 0), (2, 1)):
+            # A torn reading is used up; the card is read again, and that reading counts.
+            await device.do("present", kind="chip", uid=NUMBER, tear_after=5, tears=torn)
             seen = await heard.first(Presented)
             assert seen.media == "nfc-ndef"
             # The message begins with its record's head of five octets, the last of which stands for https://.
@@ -44,16 +45,7 @@ async def test_a_chip_says_something_new_each_time_it_is_held_to_the_reader() ->
             await device.do("remove")
             await heard.first(Removed)
         assert len(set(links)) == 2
-
-
-async def test_a_torn_reading_is_used_up_and_the_next_one_counts() -> None:
-    async with virtual("nfc_card") as device, open_source(url(device)) as reader:
-        heard = Heard(reader.events())
-        await heard.first(Up)
-        await write_chip(device)
-        await device.do("present", kind="chip", uid=NUMBER, tear_after=5, tears=2)
-        await device.event("torn", 2)
-        assert (await heard.first(Presented)).data.startswith(b"https://choose.url.com/ntag424?e=")
+        await device.event("torn")
 
 
 async def test_a_chip_whose_counter_is_at_its_end_is_told_as_unreadable() -> None:
@@ -103,11 +95,6 @@ async def test_a_legacy_card_is_known_by_its_number_only_where_the_lane_says_so(
         assert isinstance(await heard.next(), Removed)
         await device.do("present", uri="https://example.org/card", uid="04AABBCC")
         assert (await heard.first(Presented)).data == b"https://example.org/card"
-    async with virtual("nfc_card") as device, open_source(url(device)) as reader:
-        heard = Heard(reader.events())
-        await heard.first(Up)
-        await device.do("present", kind="memory", uid="04AABBCC")
-        assert isinstance(await heard.next(), Unreadable)
 
 
 async def test_a_chip_that_was_never_set_up_cannot_be_presented() -> None:

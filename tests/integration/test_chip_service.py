@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from cardservice.app import PLATFORM
@@ -11,9 +13,13 @@ from cardservice.sitesecrets.masters import Kind
 from entitlements.credential import KeySet, UnverifiedPresentation, VerifiedCard, verify_presentation
 from entitlements.credential.chip import chip_key
 from entitlements.credential.sitesecrets import SiteSecrets
+from entitlements.credential.uid import uid_hash
 from entitlements.model import TenantId
+from entitlements.wire.secrets import SecretsPage, decode_secrets, octets
 from hardware.virtual.ntag424 import Chip
 from tests.support.chips import tap
+from tests.support.feed import PATIENCE, document, publish
+from tests.support.reader import FakeReader, enrolled_reader
 from tests.support.registry import issue_card
 from tests.support.service import Service
 from tests.support.state import get, post
@@ -61,7 +67,7 @@ async def verify(service: Service, link: bytes, tenant: str = "wcc") -> Any:
     return verify_presentation(shown, keys, int(time.time()), secrets=secrets)
 
 
-async def test_a_chip_written_as_the_service_says_is_the_residents_card(service: Service) -> None:
+async def test_a_chip_written_as_the_service_says_is_the_residents_card_at_the_second_try_too(service: Service) -> None:
     card = await chip_card(service)
     setup = await prepare(service, card)
     assert (setup["kind"], setup["key_version"], setup["old_keys"]) == ("signed", 1, None)
@@ -74,16 +80,12 @@ async def test_a_chip_written_as_the_service_says_is_the_residents_card(service:
     row = await get(service, f"/v1/cards/{card}")
     assert found.claims.index == row["index"]
     assert (await get(service, f"/v1/cards/{card}/chip", roles="desk"))["kind"] == "signed"
-
-
-async def test_a_station_whose_writing_failed_is_given_the_same_again_also_after_a_rotation(service: Service) -> None:
-    card = await chip_card(service)
-    first = await prepare(service, card)
+    # A station whose writing failed is given the same again, though the council's master is another by now.
     await post(service, "/v1/site-secrets/chip/rotate")
     again = await prepare(service, card)
-    assert again["keys"] == first["keys"]
-    assert again["ndef_file"] == first["ndef_file"]
-    assert again["old_keys"] is None
+    assert {name: again[name] for name in ("keys", "ndef_file", "old_keys")} == {
+        name: setup[name] for name in ("keys", "ndef_file", "old_keys")
+    }
     assert isinstance(await verify(service, tap(written(again))), VerifiedCard)
 
 
@@ -111,31 +113,19 @@ async def test_a_chip_whose_card_has_ended_is_written_anew_with_the_keys_that_it
     assert setup["old_keys"] == first["keys"]
     assert not set(setup["keys"]) & set(first["keys"])
     assert isinstance(await verify(service, tap(written(setup))), VerifiedCard)
-
-
-async def test_a_lost_card_frees_its_chip_and_keys_of_a_retired_master_do_not_open_it(service: Service) -> None:
-    card, next_card = await chip_card(service), await chip_card(service)
-    await prepare(service, card)
-    await post(service, f"/v1/cards/{card}/lost", wanted=200)
-    secrets = (await get(service, "/v1/site-secrets"))["items"]
-    old = next(each["secret_id"] for each in secrets if each["kind"] == "chip")
+    # Lost: the chip is free, and nobody has its keys any more once their master is retired.
+    await post(service, f"/v1/cards/{renewed['card_id']}/lost", wanted=200)
+    newest = (await get(service, "/v1/site-secrets"))["items"]
+    held = next(each["secret_id"] for each in newest if each["kind"] == "chip")
     await post(service, "/v1/site-secrets/chip/rotate")
-    await post(service, f"/v1/site-secrets/{old}/retire", wanted=200)
+    await post(service, f"/v1/site-secrets/{held}/retire", wanted=200)
+    next_card = await chip_card(service)
     assert await refused(service, f"/v1/cards/{next_card}/chip", NUMBER) == (409, "chip_keys_retired")
     await prepare(service, next_card, OTHER)
 
 
-async def test_a_number_that_names_no_chip_is_refused_and_not_repeated(service: Service) -> None:
+async def test_only_a_living_chip_card_goes_on_a_chip_that_can_be_told_from_others(service: Service) -> None:
     card = await chip_card(service)
-    for number in ("08A1B2C3", "88AABBCC", "0FAABBCC"):
-        status, answer = await service.call("POST", f"/v1/cards/{card}/uid", {"uid": number}, roles="desk")
-        assert (status, answer["code"]) == (422, "wrong_values")
-        assert number not in json.dumps(answer)
-    for body in ({}, {"uid": "04de5f1eacc040"}, {"uid": "04DE5F1EACC0"}, {"uid": "04A1B2C3"}):
-        assert (await service.call("POST", f"/v1/cards/{card}/chip", body, roles="station"))[0] == 422
-
-
-async def test_only_an_active_card_that_was_issued_for_a_chip_goes_on_one(service: Service) -> None:
     paper = (await issue_card(service))["card_id"]
     held = await chip_card(service)
     await post(service, f"/v1/cards/{held}/suspend", wanted=200)
@@ -145,6 +135,12 @@ async def test_only_an_active_card_that_was_issued_for_a_chip_goes_on_one(servic
         assert await refused(service, f"/v1/cards/AAAAAAAAAAA/{path}", NUMBER, roles) == (404, "card_not_found")
     status, answer = await service.call("GET", f"/v1/cards/{paper}/chip", roles="desk")
     assert (status, answer["code"]) == (404, "chip_not_found")
+    for number in ("08A1B2C3", "88AABBCC", "0FAABBCC"):
+        status, answer = await service.call("POST", f"/v1/cards/{card}/uid", {"uid": number}, roles="desk")
+        assert (status, answer["code"]) == (422, "wrong_values")
+        assert number not in json.dumps(answer)
+    for body in ({}, {"uid": "04de5f1eacc040"}, {"uid": "04DE5F1EACC0"}, {"uid": "04A1B2C3"}):
+        assert (await service.call("POST", f"/v1/cards/{card}/chip", body, roles="station"))[0] == 422
 
 
 async def test_the_keys_of_a_chip_go_to_stations_and_nobody_elses_council(service: Service) -> None:
@@ -177,3 +173,38 @@ async def test_neither_number_nor_keys_are_in_the_audit_or_in_the_table(service:
     for secret in (NUMBER, "04AABBCC", *setup["keys"]):
         assert secret.lower() not in text
         assert repr(bytes.fromhex(secret))[2:-1].lower() not in text
+
+
+async def test_a_site_has_the_numbers_of_living_cards_and_only_if_it_takes_such(service: Service) -> None:
+    legacy = await chip_card(service)
+    await post(service, f"/v1/cards/{legacy}/uid", {"uid": "04AABBCC"}, wanted=200, roles="desk")
+    reader = await enrolled_reader(service)
+    await publish(service, document())
+    assert (await _page(reader)).empty
+    await publish(service, document(requires=[{"presentation": ["uid"]}]))
+    page = await _until(reader, lambda page: bool(page.uids))
+    (key,) = page.uid_masters()["wcc"]
+    (card,) = page.uids
+    assert octets(card.uid_hash, 32) == uid_hash(key, bytes.fromhex("04AABBCC"))
+    row = await get(service, f"/v1/cards/{legacy}")
+    assert (card.card, card.index, card.issue_number) == (legacy, row["index"], row["issue_number"])
+    assert not page.chip_masters()
+    await post(service, f"/v1/cards/{legacy}/lost", wanted=200)
+    gone = await _until(reader, lambda page: not page.uids)
+    assert gone.tag != page.tag
+
+
+async def _page(reader: FakeReader) -> SecretsPage:
+    status, answer = await reader.call("GET", "/v1/reader/secrets")
+    assert status == 200, answer
+    return decode_secrets(json.dumps(answer))
+
+
+async def _until(reader: FakeReader, good: Callable[[SecretsPage], bool]) -> SecretsPage:
+    """Ask as a reader does, again and again: the service answers from what it read at most a second ago."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            page = await _page(reader)
+            if good(page):
+                return page
+            await asyncio.sleep(0.05)
