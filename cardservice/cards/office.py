@@ -22,7 +22,7 @@ from cardservice.cards.numbering import card_index
 from cardservice.cards.signing import CodeForm, card_text, sign_code
 from cardservice.cards.states import CardEvent, allowed_events, may_be_signed, next_state
 from cardservice.db import queries
-from cardservice.errors import ApiProblem, not_found
+from cardservice.errors import ApiProblem, conflict, not_found
 from cardservice.feed.writer import next_issue_number, publish_person
 from entitlements.credential.claims import CARD_ID_BYTES
 from entitlements.credential.encoding import b64url_decode
@@ -134,9 +134,12 @@ async def card_code(call: Call, card_id: bytes, form: CodeForm = CodeForm.JWT) -
     """The card's code in the form asked for, signed anew with the same claims.
 
     Raises:
-        ApiProblem: 404, or 409 ``card_state``: only an active card is ever signed.
+        ApiProblem: 404; 409 ``card_state``: only an active card is ever signed; 409 ``card_channel``: a chip shows the
+            small form to anybody in passing, so no gate takes it without the chip.
     """
     row = await find_card(call, card_id)
+    if form is CodeForm.RP1 and row["channel"] == "chip":
+        raise conflict("card_channel", "A card for a chip has no small code: gates take it from its chip only.")
     state = state_now(row, call.now)
     if not may_be_signed(state):
         raise ApiProblem(

@@ -135,6 +135,9 @@ async def test_only_a_living_chip_card_goes_on_a_chip_that_can_be_told_from_othe
         assert await refused(service, f"/v1/cards/AAAAAAAAAAA/{path}", NUMBER, roles) == (404, "card_not_found")
     status, answer = await service.call("GET", f"/v1/cards/{paper}/chip", roles="desk")
     assert (status, answer["code"]) == (404, "chip_not_found")
+    # Nor is there a small code of a chip's card to print: it would open nothing.
+    status, answer = await service.call("GET", f"/v1/cards/{card}/code?form=rp1", roles="desk")
+    assert (status, answer["code"]) == (409, "card_channel")
     for number in ("08A1B2C3", "88AABBCC", "0FAABBCC"):
         status, answer = await service.call("POST", f"/v1/cards/{card}/uid", {"uid": number}, roles="desk")
         assert (status, answer["code"]) == (422, "wrong_values")
