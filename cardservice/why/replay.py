@@ -213,9 +213,13 @@ async def _moment(work: Work, case: _Case, service: CompiledService) -> Moment:
     )
 
 
+_PRESENTATIONS: Final = {"nfc": "chip", "chip": "chip", "nfc-uid": "uid"}
+"""What a tap's media alone tells of what was proven; else the card was shown in the way it was issued for."""
+
+
 def _input(case: _Case, presented: Row) -> TapInput:
     tap = case.tap
-    kind = "chip" if tap["media"] in ("nfc", "chip") else presented["channel"]
+    kind = _PRESENTATIONS.get(tap["media"], str(presented["channel"]))
     if tap["reason"] == Reason.PRESENTATION_NOT_ACCEPTED:
         kind = "static"
     units = next((effect["units"] for effect in tap["effects"] if isinstance(effect.get("units"), int)), 1)

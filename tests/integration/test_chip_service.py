@@ -18,11 +18,11 @@ from entitlements.model import TenantId
 from entitlements.wire.secrets import SecretsPage, decode_secrets, octets
 from hardware.virtual.ntag424 import Chip
 from tests.support.chips import tap
-from tests.support.feed import PATIENCE, document, publish
+from tests.support.feed import PATIENCE, document, number_of, publish
 from tests.support.reader import FakeReader, enrolled_reader
 from tests.support.registry import issue_card
 from tests.support.service import Service
-from tests.support.state import get, post
+from tests.support.state import get, post, resident
 
 NUMBER = "04DE5F1EACC040"
 OTHER = "04DE5F1EACC041"
@@ -179,7 +179,8 @@ async def test_neither_number_nor_keys_are_in_the_audit_or_in_the_table(service:
 
 
 async def test_a_site_has_the_numbers_of_living_cards_and_only_if_it_takes_such(service: Service) -> None:
-    legacy = await chip_card(service)
+    person = await resident(service, card=False)
+    legacy = (await post(service, "/v1/cards", {"person_id": person["person_id"], "channel": "chip"}))["card_id"]
     await post(service, f"/v1/cards/{legacy}/uid", {"uid": "04AABBCC"}, wanted=200, roles="desk")
     reader = await enrolled_reader(service)
     await publish(service, document())
@@ -192,6 +193,12 @@ async def test_a_site_has_the_numbers_of_living_cards_and_only_if_it_takes_such(
     row = await get(service, f"/v1/cards/{legacy}")
     assert (card.card, card.index, card.issue_number) == (legacy, row["index"], row["issue_number"])
     assert not page.chip_masters()
+    # And what was let in by such a number is explained as that, later.
+    shown = reader.tap(card=legacy, media="nfc-uid", service_version=2, at=int(time.time() * 1000) + 1)
+    shown["feed_number"] = await number_of(service, "wcc/leisure")
+    assert (await reader.upload(shown))[0] == 200
+    why = await get(service, f"/v1/taps/{shown['tap_id']}/why", roles="desk")
+    assert (why["replayed"]["reason"], why["agrees"]) == ("ok", True)
     await post(service, f"/v1/cards/{legacy}/lost", wanted=200)
     gone = await _until(reader, lambda page: not page.uids)
     assert gone.tag != page.tag

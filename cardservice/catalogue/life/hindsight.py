@@ -44,8 +44,13 @@ ASSUMPTIONS: Final = (
 HOUR: Final = 3600
 """Seconds of a booking of which only is known that it held."""
 _STATES: Final = {f"card_{state.value}": state for state in CardState}
-_INPUTS: Final = {kind: TapInput(pin="right", presentation=kind) for kind in ("static", "live", "chip")}
-_MEDIA: Final[Mapping[str, Literal["static", "live", "chip"]]] = {"live": "live", "chip": "chip", "nfc": "chip"}
+_INPUTS: Final = {kind: TapInput(pin="right", presentation=kind) for kind in ("static", "live", "chip", "uid")}
+_MEDIA: Final[Mapping[str, Literal["live", "chip", "uid"]]] = {
+    "live": "live",
+    "chip": "chip",
+    "nfc": "chip",
+    "nfc-uid": "uid",
+}
 
 
 class Hindsight:
