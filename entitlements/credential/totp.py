@@ -37,6 +37,7 @@ TOTP_PERIOD: Final = 15
 TOTP_DIGITS: Final = 8
 TOTP_SECRET_BYTES: Final = 20
 """As long as the hash, SHA-1, which RFC 4226 section 4 (R6) recommends and Google uses."""
+INDEX_BYTES: Final = 4
 STEPS_AROUND: Final = 1
 """Steps before and after the present one that are accepted: clocks differ, and a code is shown to its end."""
 MAX_TOTP_CHARS: Final = 64
@@ -67,12 +68,16 @@ def totp_step(now: int) -> int:
     return now // TOTP_PERIOD
 
 
-def totp_secret(master: bytes, card_id: bytes) -> bytes:
+def totp_secret(master: bytes, card_id: bytes, index: int) -> bytes:
     """The card's own secret, 20 bytes, which goes into its pass.
+
+    It rests on the index too: otherwise the digits would prove the card id alone, and a revoked card could name the
+    index, and with it the place in the status list, of another.
 
     :param master: the issuer's TOTP master, 32 bytes.
     """
-    return hmac.digest(master, _PURPOSE + card_id, "sha256")[:TOTP_SECRET_BYTES]
+    reference = card_id + index.to_bytes(INDEX_BYTES, "big")
+    return hmac.digest(master, _PURPOSE + reference, "sha256")[:TOTP_SECRET_BYTES]
 
 
 def totp_text(issuer: str, index: int, card_id: bytes, code: str) -> str:
@@ -108,7 +113,7 @@ def verify_totp(data: bytes, secrets: SiteSecrets, now: int) -> VerifiedCard | R
         )
     except CredentialError:
         return BAD_SIGNATURE
-    step = _matching_step(masters, claims.card_id, digits, totp_step(now))
+    step = _matching_step(masters, claims, digits, totp_step(now))
     if step is None:
         return WRONG_CODE
     return VerifiedCard(
@@ -121,11 +126,11 @@ def verify_totp(data: bytes, secrets: SiteSecrets, now: int) -> VerifiedCard | R
     )
 
 
-def _matching_step(masters: tuple[bytes, ...], card_id: bytes, digits: bytes, present: int) -> int | None:
+def _matching_step(masters: tuple[bytes, ...], claims: CardClaims, digits: bytes, present: int) -> int | None:
     """The latest step whose code this is. All are compared in full: the time taken tells nothing of any code."""
     found = None
     for master in masters:
-        secret = totp_secret(master, card_id)
+        secret = totp_secret(master, claims.card_id, claims.index)
         for step in range(max(0, present - STEPS_AROUND), present + STEPS_AROUND + 1):
             if hmac.compare_digest(hotp(secret, step).encode(), digits) and (found is None or step > found):
                 found = step

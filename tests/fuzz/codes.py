@@ -38,7 +38,7 @@ TEXTS = [
     card_text(cwt.HONEST).encode(),
     card_text(LIVE).encode(),
     cards.live_code(LIVE, cards.NOW).encode(),
-    totp_text("wcc", 1, bytes(8), hotp(totp_secret(bytes(32), bytes(8)), totp_step(cards.NOW))).encode(),
+    totp_text("wcc", 1, bytes(8), hotp(totp_secret(bytes(32), bytes(8), 1), totp_step(cards.NOW))).encode(),
 ]
 MEMORY = VerifiedMemory(capacity=64)
 

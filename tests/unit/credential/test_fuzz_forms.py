@@ -36,7 +36,7 @@ relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 LIVE_CARD = sign_card_cwt(card_claims(channel=Channel.LIVE, device_key=PHONE_KEY), KEY)
 SECRETS = SiteSecrets(totp={"wcc": (bytes(32),)})
-ROTATING = totp_text("wcc", 4711, bytes(8), hotp(totp_secret(bytes(32), bytes(8)), totp_step(NOW)))
+ROTATING = totp_text("wcc", 4711, bytes(8), hotp(totp_secret(bytes(32), bytes(8), 4711), totp_step(NOW)))
 HONEST_TEXTS = [
     sign_card(card_claims(), KEY).encode(),
     card_text(HONEST).encode(),

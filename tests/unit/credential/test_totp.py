@@ -29,7 +29,7 @@ STEP = totp_step(NOW)
 
 
 def code(step=STEP, master=MASTER, card_id=ID, issuer="wcc", index=4711):
-    return totp_text(issuer, index, card_id, hotp(totp_secret(master, card_id), step))
+    return totp_text(issuer, index, card_id, hotp(totp_secret(master, card_id, index), step))
 
 
 def show(text, now=NOW, secrets=SECRETS):
@@ -66,8 +66,15 @@ def test_the_values_of_rfc_6238_appendix_b(seconds, password):
 
 
 def test_a_cards_secret_is_derived_as_written_down():
-    assert totp_secret(MASTER, ID) == hmac.digest(MASTER, b"RG1 secret\0" + ID, "sha256")[:20]
-    assert len({totp_secret(MASTER, ID), totp_secret(OLD_MASTER, ID), totp_secret(MASTER, CardId(bytes(8)))}) == 3
+    reference = ID + b"\x00\x00\x12\x67"
+    assert totp_secret(MASTER, ID, 4711) == hmac.digest(MASTER, b"RG1 secret\0" + reference, "sha256")[:20]
+    others = {totp_secret(*given) for given in ((OLD_MASTER, ID, 4711), (MASTER, bytes(8), 4711), (MASTER, ID, 4712))}
+    assert len({totp_secret(MASTER, ID, 4711), *others}) == 4
+
+
+def test_a_revoked_card_cannot_name_the_place_of_another_in_the_status_list():
+    text = code(index=4711)
+    assert show(text.replace(".4711.", ".4712.")) == WRONG_CODE
 
 
 def test_a_rotating_code_is_a_static_presentation_that_knows_its_step():
