@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -19,14 +20,19 @@ from cardservice.catalogue.life.replaying import Replays
 from cardservice.catalogue.life.routes import routes as life
 from cardservice.catalogue.life.schedule import Scheduler
 from cardservice.catalogue.routes import routes as catalogue
-from cardservice.db import Database
+from cardservice.chips.numbers import uid_cards
+from cardservice.chips.routes import routes as chips
+from cardservice.db import ALL_TENANTS, Database
 from cardservice.feed.horizon import HorizonKeeper
 from cardservice.feed.hub import Hub
 from cardservice.feed.routes import routes as feed
 from cardservice.feed.snapshot import Snapshots
 from cardservice.fleet.routes import routes as fleet
+from cardservice.keys.encryption import KeyEncryption
+from cardservice.keys.rotation import Rotations
 from cardservice.keys.routes import routes as keys
 from cardservice.keys.sealing import Sealed, Sealer
+from cardservice.keys.shared_secret import SharedSecret
 from cardservice.keys.store import KeyStore
 from cardservice.ledger.routes import routes as ledger
 from cardservice.loans.routes import routes as loans
@@ -34,9 +40,14 @@ from cardservice.metrics import Metrics
 from cardservice.ops.routes import routes as operations
 from cardservice.ops.upkeep import upkeep
 from cardservice.people.routes import routes as people
+from cardservice.pins.routes import routes as pins
+from cardservice.pins.verifiers import Verifiers
 from cardservice.platform import Platform
 from cardservice.settings import Settings
 from cardservice.shared import Shared
+from cardservice.sitesecrets.desk import SecretsDesk
+from cardservice.sitesecrets.masters import MasterStore
+from cardservice.sitesecrets.routes import routes as site_secrets
 from cardservice.spends.routes import routes as spends
 from cardservice.status.lists import StatusLists
 from cardservice.status.routes import routes as status_lists
@@ -49,8 +60,11 @@ from cardservice.why.routes import routes as explanations
 PLATFORM: Final = web.AppKey("platform", Platform)
 PARTS: Final = (
     people,
+    pins,
     cards,
+    chips,
     keys,
+    site_secrets,
     status_lists,
     catalogue,
     life,
@@ -86,6 +100,21 @@ async def _problems_everywhere(request: web.Request, handler: Handler) -> web.St
         return response
 
 
+async def _open_keys(platform: Platform) -> None:
+    """Open the database and see that what is sealed in it can be opened: better now than at the first card."""
+    await asyncio.to_thread(platform.encryption.open)
+    await platform.db.open()
+    try:
+        await asyncio.to_thread(platform.replies.open)
+        await asyncio.to_thread(platform.tenant_secrets.open)
+        await platform.cookies.open()
+        async with platform.db.transaction(ALL_TENANTS, read_only=True) as conn:
+            await platform.keys.check(conn)
+    except BaseException:
+        await platform.db.close()
+        raise
+
+
 def make_app(settings: Settings) -> web.Application:
     """The application. Its parts are opened when it starts and closed when it ends."""
     db, metrics, shared = (
@@ -93,14 +122,21 @@ def make_app(settings: Settings) -> web.Application:
         Metrics(),
         Shared(settings),
     )
-    store, hub = KeyStore(settings), Hub(db, settings, metrics, shared)
+    encryption = KeyEncryption.of(settings)
+    store, hub = KeyStore(settings, encryption), Hub(db, settings, metrics, shared)
     snapshots = Snapshots(db, store)
     publications = Publications(db, hub, snapshots, settings)
+    tenant_secrets = Sealer(encryption, Sealed.TENANT_SECRETS)
+    masters = MasterStore(tenant_secrets)
     platform = Platform(
         settings=settings,
         db=db,
         keys=store,
-        replies=Sealer(settings.sealing_secret(), Sealed.REPLIES),
+        encryption=encryption,
+        replies=Sealer(encryption, Sealed.REPLIES),
+        tenant_secrets=tenant_secrets,
+        cookies=SharedSecret(db, encryption, "cookies"),
+        rotations=Rotations(db, hub, settings),
         hub=hub,
         snapshots=snapshots,
         status=StatusLists(db, store, settings),
@@ -110,27 +146,33 @@ def make_app(settings: Settings) -> web.Application:
         replays=Replays(),
         scheduler=Scheduler(db, hub, publications, settings),
         publications=publications,
+        masters=masters,
+        site_secrets=SecretsDesk(db, masters, tenant_secrets, uid_cards=uid_cards),
+        verifiers=Verifiers(),
     )
     horizon = HorizonKeeper(db, hub)
     app = web.Application(client_max_size=settings.max_body_bytes, middlewares=[_problems_everywhere])
     app[PLATFORM] = platform
 
     async def live(_: web.Application) -> AsyncIterator[None]:
-        await platform.db.open()
+        await _open_keys(platform)
         await platform.shared.open()
         await platform.hub.open()
         await platform.gates.open()
         await horizon.open()
         await platform.publications.open()
         await platform.scheduler.open()
+        await platform.rotations.open()
         async with upkeep(platform):
             yield
+        await platform.rotations.close()
         await platform.scheduler.close()
         await platform.publications.close()
         await horizon.close()
         await platform.gates.close()
         await platform.hub.close()
         await platform.shared.close()
+        platform.verifiers.close()
         await platform.db.close()
 
     async def let_streams_end(_: web.Application) -> None:

@@ -11,7 +11,8 @@
     ├── RefusedError            what was asked on the command line does not fit what is there
     ├── AsideError              work in a process of its own ended without a result
     ├── StaleBasisError         what a publication was prepared from changed before it could be put in force
-    ├── UnsealError             something sealed cannot be opened with the secret of the settings
+    ├── UnsealError             something sealed cannot be opened with the key-encryption keys of the settings
+    ├── KeyTokenError           the token that holds a key-encryption key does not answer, or does not let us in
     └── ApiProblem              an answer to a request, as problem+json (RFC 9457)
 
 An :class:`ApiProblem` is how a handler refuses a request; everything else is a fault.
@@ -89,13 +90,24 @@ class StaleBasisError(ServiceError):
 
 
 class UnsealError(ServiceError):
-    """What is sealed as {name} does not open: the key-encryption key is another one, or the row was altered."""
+    """What is sealed as {name} does not open: {detail}."""
 
-    def __init__(self, *, name: str) -> None:
-        super().__init__(
-            f"What is sealed as {name} does not open: the key-encryption key is another one, or the row was altered"
-        )
+    def __init__(
+        self, *, name: str, detail: str = "the key-encryption key is another one, or the row was altered"
+    ) -> None:
+        super().__init__(f"What is sealed as {name} does not open: {detail}")
         self.name = name
+        self.detail = detail
+
+
+class KeyTokenError(ServiceError):
+    """The token {token} of {setting} cannot be used: {detail}."""
+
+    def __init__(self, *, setting: str, token: str, detail: str) -> None:
+        super().__init__(f"The token {token} of {setting} cannot be used: {detail}")
+        self.setting = setting
+        self.token = token
+        self.detail = detail
 
 
 class DemoError(ServiceError):

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from cardservice.catalogue.life.schedule import Scheduler
     from cardservice.feed.hub import Hub
     from cardservice.feed.snapshot import Snapshots
+    from cardservice.keys.encryption import KeyEncryption
+    from cardservice.keys.rotation import Rotations
     from cardservice.keys.sealing import Sealer
+    from cardservice.keys.shared_secret import SharedSecret
     from cardservice.keys.store import KeyStore
     from cardservice.metrics import Metrics
+    from cardservice.pins.verifiers import Verifiers
+    from cardservice.sitesecrets.desk import SecretsDesk
+    from cardservice.sitesecrets.masters import MasterStore
     from cardservice.status.lists import StatusLists
     from cardservice.web.board import Board
 
@@ -29,7 +35,11 @@ class Platform:
     settings: Settings
     db: Database
     keys: KeyStore
+    encryption: KeyEncryption
     replies: Sealer
+    tenant_secrets: Sealer
+    cookies: SharedSecret
+    rotations: Rotations
     hub: Hub
     snapshots: Snapshots
     status: StatusLists
@@ -39,3 +49,6 @@ class Platform:
     replays: Replays
     scheduler: Scheduler
     publications: Publications
+    masters: MasterStore
+    site_secrets: SecretsDesk
+    verifiers: Verifiers

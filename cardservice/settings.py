@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cardservice.errors import SettingError
+from cardservice.keys.token import TokenAddress
 
 PREFIX = "RESCARD_"
+SECRET_BYTES = 32
+"""Least length of a secret from which a key-encryption key is made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPlace:
+    """A key-encryption key as one setting names it: a secret, or the address of one on a token."""
+
+    setting: str
+    secret: bytes = b""
+    token: TokenAddress | None = None
 
 
 class Settings(BaseModel):
@@ -30,9 +43,25 @@ class Settings(BaseModel):
         description="Where residents and readers reach the service.",
     )
     key_encryption_key: str | None = Field(
-        default=None, min_length=32, description="Secret that seals signing keys at rest (at least 32 characters)."
+        default=None,
+        min_length=SECRET_BYTES,
+        description="Secret that seals signing keys at rest (at least 32 characters).",
     )
     key_encryption_key_file: Path | None = Field(default=None, description="The same, from a file.")
+    key_encryption_token: str | None = Field(
+        default=None, description="In place of both: an AES key on a PKCS#11 token, as a PKCS#11 URI (RFC 7512)."
+    )
+    old_key_encryption_key: str | None = Field(
+        default=None, min_length=SECRET_BYTES, description="A former secret, which may still open what it sealed."
+    )
+    old_key_encryption_key_file: Path | None = Field(default=None, description="The same, from a file.")
+    old_key_encryption_token: str | None = Field(default=None, description="The same, on a token.")
+    jwks_seconds: int = Field(
+        default=300, ge=1, le=86_400, description="How long others may keep a council's public keys."
+    )
+    absent_reader_days: int = Field(
+        default=7, ge=1, le=365, description="A reader not heard of for longer holds no new signing key up."
+    )
     demo_pages: bool = Field(default=False, description="Serve /gates without a token. Only for demonstrations.")
     stream_beat_seconds: float = Field(default=5.0, gt=0, le=60, description="Heartbeat of the change stream.")
     poll_seconds: float = Field(default=0.5, gt=0, le=60, description="How often feed heads are polled without Valkey.")
@@ -49,6 +78,13 @@ class Settings(BaseModel):
     def _no_slash(cls, value: str) -> str:
         return value.rstrip("/")
 
+    @field_validator("key_encryption_token", "old_key_encryption_token")
+    @classmethod
+    def _token(cls, value: str | None) -> str | None:
+        if value is not None:
+            TokenAddress.parse(value)
+        return value
+
     @property
     def host(self) -> str:
         """Host part of ``bind``."""
@@ -59,25 +95,33 @@ class Settings(BaseModel):
         """Port part of ``bind``; 0 asks for a free one."""
         return int(self.bind.rpartition(":")[2])
 
-    def sealing_secret(self) -> bytes:
-        """The secret from which the key-encryption key is derived.
+    def key_places(self, *, old: bool = False) -> Sequence[KeyPlace]:
+        """Every key-encryption key that is named to seal with, or with ``old`` every one that may only open.
 
         Raises:
-            SettingError: neither the value nor the file is set, or the file cannot be read or is too short.
+            SettingError: a file cannot be read, or holds too little.
         """
-        if self.key_encryption_key is not None:
-            return self.key_encryption_key.encode()
-        if self.key_encryption_key_file is None:
-            raise SettingError(
-                setting=f"{PREFIX}KEY_ENCRYPTION_KEY", detail="set it, or RESCARD_KEY_ENCRYPTION_KEY_FILE"
-            )
-        try:
-            secret = self.key_encryption_key_file.read_bytes().strip()
-        except OSError as error:
-            raise SettingError(setting=f"{PREFIX}KEY_ENCRYPTION_KEY_FILE", detail=str(error)) from error
-        if len(secret) < 32:
-            raise SettingError(setting=f"{PREFIX}KEY_ENCRYPTION_KEY_FILE", detail="it holds fewer than 32 bytes")
-        return secret
+        prefix = "old_" if old else ""
+        secret, file, token = (getattr(self, f"{prefix}key_encryption_{what}") for what in ("key", "key_file", "token"))
+        name = f"{PREFIX}{prefix.upper()}KEY_ENCRYPTION_"
+        places = []
+        if secret is not None:
+            places.append(KeyPlace(setting=f"{name}KEY", secret=secret.encode()))
+        if file is not None:
+            places.append(KeyPlace(setting=f"{name}KEY_FILE", secret=_secret_of(file, f"{name}KEY_FILE")))
+        if token is not None:
+            places.append(KeyPlace(setting=f"{name}TOKEN", token=TokenAddress.parse(token)))
+        return places
+
+
+def _secret_of(file: Path, setting: str) -> bytes:
+    try:
+        secret = file.read_bytes().strip()
+    except OSError as error:
+        raise SettingError(setting=setting, detail=str(error)) from error
+    if len(secret) < SECRET_BYTES:
+        raise SettingError(setting=setting, detail=f"it holds fewer than {SECRET_BYTES} bytes")
+    return secret
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:

@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from cardservice.db import DATABASE_AWAY, TRY_AGAIN
-from cardservice.errors import ApiProblem
+from cardservice.errors import ApiProblem, KeyTokenError
 
 TITLES = {
     400: "The request cannot be understood",
@@ -104,6 +104,13 @@ def from_exception(error: Exception) -> ApiProblem:
     if isinstance(error, OverflowError | asyncpg.DataError):
         # asyncpg encodes parameters itself: a date or a number that PostgreSQL cannot hold never gets there.
         return ApiProblem(422, "wrong_values", "A date or a number lies outside of what can be stored.")
+    if isinstance(error, KeyTokenError):
+        return ApiProblem(
+            503,
+            "key_token_away",
+            "The token that guards the keys does not answer just now; send the same request again.",
+            headers={"Retry-After": "5"},
+        )
     if isinstance(error, DATABASE_AWAY):
         return _database_away()
     if isinstance(error, TRY_AGAIN):

@@ -55,7 +55,7 @@ def make_handler(platform: Platform, endpoint: Endpoint) -> Any:
             problem = from_exception(error)
             if problem.status == 503 and problem is not error:
                 told = f"{type(error).__name__}: {error}"
-                log.warning("the database does not answer", method=request.method, path=request.path, error=told)
+                log.warning("what the answer needs is away", method=request.method, path=request.path, error=told)
             elif problem.status >= 500:
                 log.error("request failed", method=request.method, path=request.path, code=problem.code, exc_info=error)
             response = problem_response(problem, request_id)
@@ -110,11 +110,15 @@ async def _once(endpoint: Endpoint, call: Call, arguments: dict[str, BaseModel],
     mine = {"tenant": call.tenant, "actor": call.actor.name, "key": key}
     # A remembered reply may hold a token or a person's data: it is sealed, under the name of its row.
     name, sealer = "\n".join(mine.values()), call.platform.replies
-    if not await queries().api.claim_idempotency_key(call.conn, **mine, request_sha256=digest):
+    # So is the digest of the request: from that of a body with a four-digit PIN the PIN is found by trying.
+    claimed = await sealer.seal_aside(f"{name}\nrequest", digest)
+    if not await queries().api.claim_idempotency_key(call.conn, **mine, request_sha256=claimed):
         first = await queries().api.find_idempotent_answer(call.conn, **mine)
-        if first["request_sha256"] != digest:
+        known = first["request_sha256"]
+        # One of 32 bytes was stored before they were sealed; none is older than a day.
+        if (known if len(known) == len(digest) else await sealer.unseal_aside(f"{name}\nrequest", known)) != digest:
             raise ApiProblem(422, "idempotency_key_reused", "This Idempotency-Key was used for another request.")
-        body = sealer.unseal(name, first["response"])
+        body = await sealer.unseal_aside(name, first["response"])
         return web.Response(
             status=first["status"],
             body=body,
@@ -123,7 +127,7 @@ async def _once(endpoint: Endpoint, call: Call, arguments: dict[str, BaseModel],
         )
     response = _reply(endpoint, await endpoint.handler(call, **arguments))
     made = response.body if isinstance(response, web.Response) else None
-    sealed = sealer.seal(name, made if isinstance(made, bytes) else b"")
+    sealed = await sealer.seal_aside(name, made if isinstance(made, bytes) else b"")
     await queries().api.keep_idempotent_answer(call.conn, **mine, status=response.status, response=sealed)
     return response
 

@@ -1,7 +1,7 @@
 """Signing keys of tenants: one active key a tenant and purpose, unsealed in memory by ``kid``.
 
 A key is published before it signs (readers and relying parties learn it first), active while it signs, retired while
-cards that it signed are still good, and revoked when it must no longer be believed.
+cards that it signed are still good, then ended, and revoked when it must no longer be believed.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from cardservice.db import Connection, queries
-from cardservice.errors import conflict
+from cardservice.errors import SettingError, UnsealError, conflict
+from cardservice.keys.encryption import KeyEncryption
 from cardservice.keys.sealing import Sealed, Sealer
-from cardservice.settings import Settings
+from cardservice.settings import PREFIX, Settings
 from entitlements.credential.es256 import private_key_from_pem, private_key_to_pem
 from entitlements.credential.keys import SigningKey
 from entitlements.model import TenantId
 
 Purpose = Literal["card", "feed", "status", "openid4vci", "mdoc"]
-KeyState = Literal["published", "active", "retired", "revoked"]
-BELIEVED: Final = ("published", "active", "retired")
-"""States in which a key stands in the key set."""
+KeyState = Literal["published", "active", "retired", "ended", "revoked"]
 MAX_CACHED: Final = 1024
 """Unsealed keys kept: tenants times purposes times a few rollovers; beyond it the cache begins again."""
 
@@ -41,12 +40,15 @@ class StoredKey:
 class KeyStore:
     """Keys of all tenants.
 
+    Keys that were opened stay in memory: a token that goes away stops no card from being signed, only keys that this
+    process has not used yet.
+
     Raises:
         SettingError: the key-encryption key is missing or too short.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._sealer = Sealer(settings.sealing_secret(), Sealed.SIGNING_KEYS)
+    def __init__(self, settings: Settings, encryption: KeyEncryption | None = None) -> None:
+        self._sealer = Sealer(encryption or KeyEncryption.of(settings), Sealed.SIGNING_KEYS)
         self._unsealed: dict[str, SigningKey] = {}
 
     async def signer(self, conn: Connection, tenant: str, purpose: Purpose) -> SigningKey:
@@ -54,12 +56,28 @@ class KeyStore:
 
         Raises:
             ApiProblem: 409 where no key is active, which only an emergency revocation brings about.
-            UnsealError: the settings' secret is not the one that sealed it.
+            UnsealError: no key-encryption key of the settings opens it.
+            KeyTokenError: the token that could does not answer.
         """
         row = await queries().keys.active(conn, tenant=tenant, purpose=purpose)
         if row is None:
             raise conflict("no_signing_key", f"No key of purpose {purpose} is active; an administrator activates one.")
-        return self._open(tenant, row["kid"], row["private_sealed"])
+        return await self._open(tenant, row["kid"], row["private_sealed"])
+
+    async def check(self, conn: Connection) -> None:
+        """See that the settings' key-encryption keys open what is stored: better now than at the first card.
+
+        Args:
+            conn: a transaction that sees all tenants.
+
+        Raises:
+            SettingError: some signing keys are sealed under another key.
+        """
+        async for row in queries().keys.heads(conn):
+            try:
+                await self._sealer.unseal_aside(row["kid"], row["private_sealed"])
+            except UnsealError as error:
+                raise SettingError(setting=f"{PREFIX}KEY_ENCRYPTION_KEY", detail=str(error)) from error
 
     async def jwks(self, conn: Connection, tenant: str, purpose: Purpose | None) -> dict[str, Any]:
         """The JWKS (RFC 7517 section 5) of all keys that may be believed, oldest first; ``None`` is every purpose."""
@@ -77,14 +95,15 @@ class KeyStore:
             purpose=purpose,
             state=state,
             public_jwk=public,
-            private_sealed=self._sealer.seal(key.kid, private_key_to_pem(key.private)),
+            private_sealed=await self._sealer.seal_aside(key.kid, private_key_to_pem(key.private)),
         )
         return StoredKey(kid=key.kid, purpose=purpose, state=state, public_jwk=public, created_at=row["created_at"])
 
-    def _open(self, tenant: str, kid: str, sealed: bytes) -> SigningKey:
+    async def _open(self, tenant: str, kid: str, sealed: bytes) -> SigningKey:
         known = self._unsealed.get(kid)
         if known is None:
-            known = SigningKey.of(TenantId(tenant), private_key_from_pem(self._sealer.unseal(kid, sealed)), kid)
+            private = private_key_from_pem(await self._sealer.unseal_aside(kid, sealed))
+            known = SigningKey.of(TenantId(tenant), private, kid)
             if len(self._unsealed) >= MAX_CACHED:
                 self._unsealed.clear()
             self._unsealed[kid] = known

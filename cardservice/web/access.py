@@ -82,7 +82,7 @@ def _read_cookie(platform: Platform, cookie: str) -> bytes | None:
 
 
 def _sign(platform: Platform, text: str) -> str:
-    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_INFO).derive(platform.settings.sealing_secret())
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_INFO).derive(platform.cookies.value)
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 

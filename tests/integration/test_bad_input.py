@@ -96,7 +96,7 @@ async def test_a_body_of_another_kind_is_not_guessed(service: Service, kind: str
 
 async def test_a_body_where_none_belongs_is_refused(service: Service):
     (key,) = (await service.call("GET", "/v1/keys"))[1]["items"][:1]
-    status, problem = await service.call("POST", f"/v1/keys/{key['kid']}/revoke", {"please": True})
+    status, problem = await service.call("POST", f"/v1/keys/{key['kid']}/retire", {"please": True})
     assert (status, problem["code"]) == (400, "no_body_expected")
 
 

@@ -15,6 +15,7 @@ from cardservice.errors import UnsealError
 from cardservice.keys.store import KeyStore
 from cardservice.settings import Settings
 from entitlements.credential.es256 import private_key_to_pem
+from tests.support.keys import grown_up
 from tests.support.registry import issue_card
 from tests.support.service import Service
 
@@ -42,6 +43,7 @@ async def test_keys_roll_over_and_no_card_already_given_out_is_refused(service: 
     assert (status, key["state"]) == (201, "published")
     assert await _kids(service) == {old_kid, key["kid"]}, "published before it signs"
     assert jwt.get_unverified_header((await issue_card(service))["token"])["kid"] == old_kid
+    await grown_up(service, key["kid"])
     status, key = await service.call("POST", f"/v1/keys/{key['kid']}/activate")
     assert (status, key["state"]) == (200, "active")
     assert await _state(service, old_kid) == "retired"
@@ -72,7 +74,8 @@ async def test_a_stolen_key_is_believed_by_nobody_and_signs_nothing(service: Ser
     assert (status, problem["code"]) == (409, "no_signing_key")
     assert (await service.call("POST", "/v1/cards", {"person_id": card["person_id"]}))[0] == 409
     key = (await service.call("POST", "/v1/keys"))[1]
-    await service.call("POST", f"/v1/keys/{key['kid']}/activate")
+    forced = {"force": True, "reason": "the old key was stolen"}
+    assert (await service.call("POST", f"/v1/keys/{key['kid']}/activate", forced))[0] == 200
     assert (await service.call("GET", f"/v1/cards/{card['card_id']}/code"))[0] == 200
     for event in ("activate", "retire", "revoke"):
         assert (await service.call("POST", f"/v1/keys/{kid}/{event}"))[0] == 409

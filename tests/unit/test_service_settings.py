@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from cardservice.errors import SettingError
+from cardservice.keys.encryption import KeyEncryption
+from cardservice.keys.token import TokenAddress
 from cardservice.settings import load_settings
 
 GOOD = {"DATABASE_URL": "postgresql://127.0.0.1/x", "RESCARD_KEY_ENCRYPTION_KEY": "k" * 32}
@@ -16,7 +18,7 @@ def test_the_minimum_is_enough() -> None:
     settings = load_settings(GOOD)
     assert (settings.host, settings.port) == ("127.0.0.1", 8080)
     assert not settings.demo_pages
-    assert settings.sealing_secret() == b"k" * 32
+    assert [place.secret for place in settings.key_places()] == [b"k" * 32]
 
 
 @pytest.mark.parametrize(
@@ -45,10 +47,47 @@ def test_a_readers_settings_are_not_the_services() -> None:
 def test_no_key_is_sealed_with_nothing(tmp_path: Path) -> None:
     bare = {"DATABASE_URL": GOOD["DATABASE_URL"]}
     with pytest.raises(SettingError, match="RESCARD_KEY_ENCRYPTION_KEY"):
-        load_settings(bare).sealing_secret()
+        KeyEncryption.of(load_settings(bare))
     short = tmp_path / "key"
+    filed = load_settings({**bare, "RESCARD_KEY_ENCRYPTION_KEY_FILE": str(short)})
+    with pytest.raises(SettingError, match=r"RESCARD_KEY_ENCRYPTION_KEY_FILE cannot be used: .* No such file"):
+        KeyEncryption.of(filed)
     short.write_text("too short")
     with pytest.raises(SettingError, match="fewer than 32"):
-        load_settings({**bare, "RESCARD_KEY_ENCRYPTION_KEY_FILE": str(short)}).sealing_secret()
+        KeyEncryption.of(filed)
     short.write_text("k" * 40 + "\n")
-    assert load_settings({**bare, "RESCARD_KEY_ENCRYPTION_KEY_FILE": str(short)}).sealing_secret() == b"k" * 40
+    assert list(KeyEncryption.of(filed).secrets) == [b"k" * 40]
+
+
+def test_nobody_has_to_guess_which_of_two_keys_seals(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("f" * 40)
+    with pytest.raises(SettingError, match=r"KEY_FILE cannot be used: RESCARD_KEY_ENCRYPTION_KEY is set as well"):
+        KeyEncryption.of(load_settings({**GOOD, "RESCARD_KEY_ENCRYPTION_KEY_FILE": str(file)}))
+    changing = load_settings({**GOOD, "RESCARD_OLD_KEY_ENCRYPTION_KEY_FILE": str(file)})
+    assert list(KeyEncryption.of(changing).secrets) == [b"k" * 32, b"f" * 40]
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("/usr/lib/libsofthsm2.so", "RFC 7512"),
+        ("pkcs11:token=a;object=b?module-path=/x.so&pin-value=1234", "never in the address"),
+        ("pkcs11:token=a;object=b?module-path=/x.so", "it needs module-path, object, pin-source, token"),
+        ("pkcs11:token=a;object=b;token=c?module-path=/x.so&pin-source=/pin", "each part once"),
+        ("pkcs11:token=;object=b?module-path=/x.so&pin-source=/pin", "each part once"),
+    ],
+)
+def test_a_wrong_address_of_a_token_is_told_at_start_without_a_pin(address: str, problem: str) -> None:
+    for setting in ("RESCARD_KEY_ENCRYPTION_TOKEN", "RESCARD_OLD_KEY_ENCRYPTION_TOKEN"):
+        with pytest.raises(SettingError, match=problem) as caught:
+            load_settings({**GOOD, setting: address})
+        assert caught.value.setting == setting
+        assert "1234" not in str(caught.value)
+
+
+def test_an_address_of_a_token_is_read_as_rfc_7512_has_it() -> None:
+    text = "pkcs11:token=My%20token;object=kek-1?module-path=/usr/lib/x.so&pin-source=file:/run/secrets/pin"
+    address = TokenAddress.parse(text)
+    assert (address.token, address.key) == ("My token", "kek-1")
+    assert (address.module, address.pin_file) == (Path("/usr/lib/x.so"), Path("/run/secrets/pin"))
