@@ -26,6 +26,8 @@ from cardservice.feed.channels import change_frame
 from cardservice.feed.hub import Hub
 from cardservice.feed.subscription import Subscription, pull_frame
 from cardservice.platform import Platform
+from cardservice.sitesecrets.desk import Assignment
+from entitlements.errors import EntitlementsError
 from entitlements.wire.feed import Beat, Head, encode
 
 MAX_FEEDS: Final = 64
@@ -90,7 +92,13 @@ async def run_stream(call: Call) -> web.StreamResponse:
         }
     )
     await response.prepare(call.request)
-    stream = Stream(platform=call.platform, response=response, reader_id=call.reader["reader_id"], asked=asked)
+    stream = Stream(
+        platform=call.platform,
+        response=response,
+        reader_id=call.reader["reader_id"],
+        reader=Assignment.of(call.reader),
+        asked=asked,
+    )
     try:
         await stream.run()
     except (ConnectionError, TimeoutError) as error:
@@ -107,6 +115,7 @@ class Stream:
     platform: Platform
     response: web.StreamResponse
     reader_id: UUID
+    reader: Assignment
     asked: Sequence[Asked]
 
     async def run(self) -> None:
@@ -155,8 +164,17 @@ class Stream:
                 heads = hub.heads(names)
                 # Without the database's word a beat would let a reader believe that it has everything.
                 if heads is not None:
-                    data = encode(Beat(server_time=_now_ms(), heads=heads))
+                    secrets = await self._secrets_tag()
+                    data = encode(Beat(server_time=_now_ms(), heads=heads, secrets=secrets))
                     await self._write(b"event: beat\ndata: " + data + b"\n\n")
+
+    async def _secrets_tag(self) -> str | None:
+        """What the beat says of the site's secrets; that it cannot say it holds no beat up."""
+        try:
+            return await self.platform.site_secrets.tag(self.reader)
+        except (*DATABASE_AWAY, EntitlementsError) as error:
+            log.warning("what a site must keep secret cannot be told now", site=self.reader.site, error=str(error))
+            return None
 
     async def _read(self, feed: FeedRef, epoch: UUID, after: int) -> tuple[Head, list[bytes]]:
         async with self.platform.db.transaction(feed.tenant, read_only=True) as conn:
