@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -22,13 +21,14 @@ from cardservice.catalogue.life.schedule import Scheduler
 from cardservice.catalogue.routes import routes as catalogue
 from cardservice.chips.numbers import uid_cards
 from cardservice.chips.routes import routes as chips
-from cardservice.db import ALL_TENANTS, Database
+from cardservice.db import Database
 from cardservice.feed.horizon import HorizonKeeper
 from cardservice.feed.hub import Hub
 from cardservice.feed.routes import routes as feed
 from cardservice.feed.snapshot import Snapshots
 from cardservice.fleet.routes import routes as fleet
 from cardservice.keys.encryption import KeyEncryption
+from cardservice.keys.opening import open_sealed
 from cardservice.keys.rotation import Rotations
 from cardservice.keys.routes import routes as keys
 from cardservice.keys.sealing import Sealed, Sealer
@@ -100,21 +100,6 @@ async def _problems_everywhere(request: web.Request, handler: Handler) -> web.St
         return response
 
 
-async def _open_keys(platform: Platform) -> None:
-    """Open the database and see that what is sealed in it can be opened: better now than at the first card."""
-    await asyncio.to_thread(platform.encryption.open)
-    await platform.db.open()
-    try:
-        await asyncio.to_thread(platform.replies.open)
-        await asyncio.to_thread(platform.tenant_secrets.open)
-        await platform.cookies.open()
-        async with platform.db.transaction(ALL_TENANTS, read_only=True) as conn:
-            await platform.keys.check(conn)
-    except BaseException:
-        await platform.db.close()
-        raise
-
-
 def make_app(settings: Settings) -> web.Application:
     """The application. Its parts are opened when it starts and closed when it ends."""
     db, metrics, shared = (
@@ -155,7 +140,8 @@ def make_app(settings: Settings) -> web.Application:
     app[PLATFORM] = platform
 
     async def live(_: web.Application) -> AsyncIterator[None]:
-        await _open_keys(platform)
+        await platform.db.open()
+        await open_sealed(platform)
         await platform.shared.open()
         await platform.hub.open()
         await platform.gates.open()

@@ -19,6 +19,7 @@ from cardservice.errors import ServiceError
 ELSEWHERE: Final = {
     "demo": "cardservice.demo.command:demo",
     "demo-content": "cardservice.demo.command:demo_content",
+    "keys": "cardservice.keys.command:keys",
     "service": "cardservice.catalogue.command.service:service",
     "why": "cardservice.why.command:why",
 }

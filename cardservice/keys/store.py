@@ -6,16 +6,17 @@ cards that it signed are still good, then ended, and revoked when it must no lon
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from cardservice.db import Connection, queries
-from cardservice.errors import SettingError, UnsealError, conflict
+from cardservice.errors import conflict
 from cardservice.keys.encryption import KeyEncryption
 from cardservice.keys.sealing import Sealed, Sealer
-from cardservice.settings import PREFIX, Settings
+from cardservice.settings import Settings
 from entitlements.credential.es256 import private_key_from_pem, private_key_to_pem
 from entitlements.credential.keys import SigningKey
 from entitlements.model import TenantId
@@ -40,8 +41,8 @@ class StoredKey:
 class KeyStore:
     """Keys of all tenants.
 
-    Keys that were opened stay in memory: a token that goes away stops no card from being signed, only keys that this
-    process has not used yet.
+    Keys that were opened stay in memory: a token that goes away stops no card from being signed; it only keeps a key
+    that another process made meanwhile from being used.
 
     Raises:
         SettingError: the key-encryption key is missing or too short.
@@ -64,20 +65,19 @@ class KeyStore:
             raise conflict("no_signing_key", f"No key of purpose {purpose} is active; an administrator activates one.")
         return await self._open(tenant, row["kid"], row["private_sealed"])
 
-    async def check(self, conn: Connection) -> None:
-        """See that the settings' key-encryption keys open what is stored: better now than at the first card.
+    async def open(self, conn: Connection) -> None:
+        """Open every key that may sign: one that the settings do not open is told now, and not at the first card.
 
         Args:
             conn: a transaction that sees all tenants.
 
         Raises:
-            SettingError: some signing keys are sealed under another key.
+            UnsealError: no key-encryption key of the settings opens one of them.
+            KeyTokenError: the token does not answer.
         """
-        async for row in queries().keys.heads(conn):
-            try:
-                await self._sealer.unseal_aside(row["kid"], row["private_sealed"])
-            except UnsealError as error:
-                raise SettingError(setting=f"{PREFIX}KEY_ENCRYPTION_KEY", detail=str(error)) from error
+        await asyncio.to_thread(self._sealer.open)
+        async for row in queries().keys.may_sign(conn):
+            await self._open(row["tenant"], row["kid"], row["private_sealed"])
 
     async def jwks(self, conn: Connection, tenant: str, purpose: Purpose | None) -> dict[str, Any]:
         """The JWKS (RFC 7517 section 5) of all keys that may be believed, oldest first; ``None`` is every purpose."""

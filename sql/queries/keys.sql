@@ -62,13 +62,9 @@ SELECT sealed FROM platform_secret WHERE name = :name;
 -- A secret of the platform, unless another process was quicker.
 INSERT INTO platform_secret (name, sealed) VALUES (:name, :sealed) ON CONFLICT DO NOTHING;
 
--- name: heads
--- Under which key-encryption keys the keys that may still sign are sealed: version and id, with one key that is.
-SELECT DISTINCT ON (head) kid, private_sealed,
-       substring(private_sealed FROM 1 FOR CASE get_byte(private_sealed, 0) WHEN 1 THEN 1 ELSE 9 END) AS head
-FROM signing_key
-WHERE state IN ('published', 'active')
-ORDER BY head, kid;
+-- name: may_sign
+-- Keys of all tenants that sign now or may soon.
+SELECT tenant, kid, private_sealed FROM signing_key WHERE state IN ('published', 'active') ORDER BY tenant, kid;
 
 -- name: publish_numbers!
 -- A key is told under the numbers that the council's feeds have now. The caller holds the tenant's lock.
