@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from cardservice.settings import Settings
@@ -25,6 +26,8 @@ REST_SECONDS: Final = 2.0
 MAX_LOCAL: Final = 50_000
 """Names kept by this process alone; the oldest go first."""
 CONNECTIONS: Final = 8
+PROVE_SECONDS: Final = 5.0
+"""A listener that heard nothing for so long asks whether anybody is there: a cut wire says nothing by itself."""
 
 log = structlog.get_logger("shared")
 
@@ -41,6 +44,7 @@ class Shared:
         self._redis: Redis | None = None
         self._rest_until = 0.0
         self._local: dict[str, tuple[int, float]] = {}
+        self._hearing: set[str] = set()
 
     async def open(self) -> None:
         """Make the pool; nothing is connected before it is needed."""
@@ -107,16 +111,21 @@ class Shared:
                 await asyncio.Event().wait()
             client = Redis.from_url(str(self._url), socket_timeout=None, socket_connect_timeout=ANSWER_SECONDS)
             try:
-                async with client.pubsub(ignore_subscribe_messages=True) as listener:
+                async with client.pubsub() as listener:
                     await listener.subscribe(channel)
-                    yield None
-                    async for message in listener.listen():
-                        yield _text(message)
+                    async for message in _messages(listener):
+                        self._hearing.add(channel)
+                        yield message
             except (RedisError, OSError, TimeoutError) as error:
                 self._failed(error)
             finally:
+                self._hearing.discard(channel)
                 await client.aclose()
             await asyncio.sleep(REST_SECONDS)
+
+    def carries(self, channel: str) -> bool:
+        """Whether hints on a channel reach this process and leave it, as far as it knows."""
+        return channel in self._hearing and self.connected
 
     @property
     def connected(self) -> bool:
@@ -140,6 +149,28 @@ class Shared:
                 del self._local[next(iter(self._local))]
         self._local[name] = (count + 1, until)
         return count + 1
+
+
+async def _messages(listener: PubSub) -> AsyncIterator[str | None]:
+    """``None`` once the subscription stands, then what comes.
+
+    Raises:
+        TimeoutError: nobody is there any more.
+    """
+    asked = False
+    while True:
+        message = await listener.get_message(timeout=PROVE_SECONDS)
+        if message is None:
+            if asked:
+                raise TimeoutError(f"Valkey was silent for {2 * PROVE_SECONDS:g} s")
+            await listener.ping()
+            asked = True
+            continue
+        asked = False
+        if message["type"] == "subscribe":
+            yield None
+        elif message["type"] == "message":
+            yield _text(message)
 
 
 def _text(message: dict[str, Any]) -> str:

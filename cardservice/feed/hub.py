@@ -1,8 +1,9 @@
 """Pushes new changes to the streams of this process.
 
 One pump reads what is new once and hands it to all streams. It is woken by this process (:meth:`Hub.wake`), by a hint
-of another process through Valkey, and by its own clock: a hint lost costs ``poll_seconds``, never a change. It goes on
-by itself when the database has been away; meanwhile streams get no beats, so that no reader believes itself up to date.
+of another process through Valkey or the database (:mod:`cardservice.feed.outbox`), and by its own clock: a hint lost
+costs ``poll_seconds``, never a change. It goes on by itself when the database has been away; meanwhile streams get no
+beats, so that no reader believes itself up to date.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import structlog
 
 from cardservice.db import ALL_TENANTS, DATABASE_AWAY, Connection, Database, queries
 from cardservice.feed.channels import Channel
+from cardservice.feed.outbox import Outbox
 from cardservice.feed.subscription import Subscription
 from cardservice.metrics import Metrics
 from cardservice.settings import Settings
@@ -48,6 +50,7 @@ class Hub:
         self._metrics = metrics
         self._shared = shared
         self._name = uuid.uuid4().hex
+        self.outbox = Outbox(settings.database_url, heard=self._due_now, carried=lambda: shared.carries(HINTS))
         self._channels: dict[str, Channel] = {}
         self._subscriptions: set[Subscription] = set()
         self._due = asyncio.Event()
@@ -61,10 +64,12 @@ class Hub:
         """Start the pump and the hints."""
         for work in (self._pump(), self._tell_others(), self._hear_others()):
             self._tasks.append(asyncio.create_task(work))
+        await self.outbox.open()
 
     async def close(self) -> None:
         """End all streams and stop."""
         self.end_streams()
+        await self.outbox.close()
         await end_tasks(*self._tasks)
         self._tasks.clear()
 
@@ -117,6 +122,9 @@ class Hub:
         if time.monotonic() - self._read_at > self._settings.stream_beat_seconds + self._settings.poll_seconds:
             return None
         return {name: channel.head for name in feeds if (channel := self._channels.get(name)) is not None}
+
+    def _due_now(self) -> None:
+        self._due.set()
 
     async def _pump(self) -> None:
         while True:

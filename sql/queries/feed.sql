@@ -213,3 +213,19 @@ SELECT CASE WHEN meta_sha256 = :sha256 THEN meta ELSE rows END
 FROM feed_snapshot
 WHERE tenant = :tenant AND area = :area AND (meta_sha256 = :sha256 OR rows_sha256 = :sha256)
 LIMIT 1;
+
+-- name: see_all$
+-- Lets a session of the pump see every council's feeds; it reads nothing else.
+SELECT set_config('rescard.tenant', '*', false);
+
+-- name: try_outbox_lock$
+-- One process at a time tells the others that feeds moved. Held by the session, so it ends with the process.
+SELECT pg_try_advisory_lock(hashtextextended('rescard.outbox', 0));
+
+-- name: outbox_mark$
+-- Another text whenever a feed moved, was made, or began anew.
+SELECT coalesce(md5(string_agg(concat_ws('/', tenant, area, epoch, number), ',' ORDER BY tenant, area)), '') FROM feed;
+
+-- name: notify$
+-- A hint to every process that listens, in a transaction of its own.
+SELECT pg_notify(:channel, :message);

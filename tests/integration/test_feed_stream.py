@@ -15,6 +15,7 @@ import pytest
 from cardservice.app import PLATFORM
 from cardservice.embedded.postgres import EmbeddedPostgres
 from cardservice.embedded.valkey import EmbeddedValkey
+from cardservice.feed.outbox import Outbox
 from cardservice.feed.subscription import Subscription
 from cardservice.feed.writer import next_issue_number, publish_person, recompile_tenant
 from cardservice.migrations import migrate
@@ -134,8 +135,15 @@ async def test_one_stream_carries_both_councils_feeds(service: Service) -> None:
         assert mirror.cards == await truth(service, mirror.feed)
 
 
-async def test_a_revocation_passes_from_process_to_process(service: Service, settings: Settings) -> None:
+async def _closed_outbox(_: Outbox) -> None:
+    """In place of ``Outbox.open``: no hints through the database."""
+
+
+async def test_a_revocation_passes_from_process_to_process(
+    service: Service, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Polling is made too slow to be what brings it: only the hint through Valkey can.
+    monkeypatch.setattr(Outbox, "open", _closed_outbox)
     patient = settings.model_copy(update={"poll_seconds": 60.0})
     async with run_service(patient) as other:
         card = None
@@ -151,7 +159,10 @@ async def test_a_revocation_passes_from_process_to_process(service: Service, set
     assert [state for _, state, _ in mirror.cards.values()] == [CardState.REVOKED]
 
 
-async def test_without_valkey_changes_are_found_by_polling(settings: Settings, tmp_path: Path) -> None:
+async def test_without_any_hint_changes_are_found_by_polling(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Outbox, "open", _closed_outbox)
     await add_tenant(settings, "wcc", "Westminster City Council")
     with EmbeddedValkey(tmp_path / "valkey") as valkey:
         own = settings.model_copy(update={"redis_url": valkey.url})
