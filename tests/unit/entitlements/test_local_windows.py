@@ -76,6 +76,34 @@ def test_no_window_opens_or_shuts_at_another_minute_than_the_wall_clock_says(
             assert openings.contains(Instant(instant)) == plainly, datetime.fromtimestamp(instant, zone)
 
 
+QUARTER = 900
+"""Seconds; every offset and clock change of these nights is a multiple of it."""
+FAR_NIGHTS = [
+    *NIGHTS,
+    ("America/New_York", date(2027, 3, 14)),
+    ("America/Adak", date(2027, 3, 14)),
+    ("America/Adak", date(2027, 11, 7)),
+    ("Pacific/Auckland", date(2026, 4, 5)),
+    ("Pacific/Auckland", date(2026, 9, 27)),
+]
+
+
+@pytest.mark.parametrize(("name", "day"), FAR_NIGHTS, ids=str)
+def test_no_window_of_a_clock_change_night_is_lost_however_far_from_greenwich(name: str, day: date) -> None:
+    zone, midnight = ZoneInfo(name), datetime(day.year, day.month, day.day)  # noqa: DTZ001 - what a wall clock shows
+    base = int(midnight.replace(tzinfo=UTC).timestamp())
+    shown = {  # instant -> seconds that the wall clock shows since 00:00 of the day
+        at: int((datetime.fromtimestamp(at, zone).replace(tzinfo=None) - midnight).total_seconds())
+        for at in range(base - 86_400, base + 3 * 86_400, QUARTER)
+    }
+    for start in range(0, 86_400, 2 * QUARTER):
+        for length in (1, 2, 4, 6, 10, 22, 94):
+            until = start + length * QUARTER
+            found = local_time(name).instants(day.toordinal(), start, until)
+            opened = [at for since, end in found for at in range(since, end, QUARTER)]
+            assert opened == [at for at, clock in shown.items() if start <= clock < until], (start, until)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     night=st.sampled_from(NIGHTS), chosen=st.lists(windows, min_size=1, max_size=3), offset=st.integers(0, 3 * 86_400)

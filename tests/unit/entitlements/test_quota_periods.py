@@ -70,6 +70,51 @@ def test_no_unit_counts_in_another_period_than_the_calendar_says(
         assert bounds.at(Instant(at)) == (_wall(since, anchor, zone), _wall(until, anchor, zone))
 
 
+SCHOOL_YEAR = Period(name="year", year_start=(9, 1))
+NIGHT = Period(name="night", anchor=12 * 3600)
+
+
+@pytest.mark.parametrize(
+    ("period", "day", "since", "until"),
+    [
+        (Period(name="day"), "2027-03-03", "2027-03-03", "2027-03-04"),
+        (Period(name="day"), "2027-03-04", "2027-03-04", "2027-03-05"),
+        (Period(name="week"), "2027-03-01", "2027-03-01", "2027-03-08"),  # a Monday
+        (Period(name="week"), "2027-03-04", "2027-03-01", "2027-03-08"),
+        (Period(name="week"), "2027-03-14", "2027-03-08", "2027-03-15"),  # a Sunday
+        (Period(name="month"), "2027-02-28", "2027-02-01", "2027-03-01"),
+        (Period(name="month"), "2028-02-01", "2028-02-01", "2028-03-01"),
+        (Period(name="month"), "2027-12-31", "2027-12-01", "2028-01-01"),
+        (Period(name="year"), "2027-01-01", "2027-01-01", "2028-01-01"),
+        (SCHOOL_YEAR, "2027-08-31", "2026-09-01", "2027-09-01"),
+        (SCHOOL_YEAR, "2027-09-01", "2027-09-01", "2028-09-01"),
+        (Period(name="rolling", days=1), "2027-03-03", "2027-03-03", "2027-03-04"),
+        (Period(name="rolling", days=6), "2027-03-03", "2027-02-26", "2027-03-04"),
+        (Period(name="rolling", days=7), "2027-03-04", "2027-02-26", "2027-03-05"),
+    ],
+)
+def test_everybody_can_look_up_in_a_calendar_which_visits_count_together(
+    period: Period, day: str, since: str, until: str
+) -> None:
+    found = PeriodBounds(period, local_time("UTC")).at(parse_instant(f"{day}T15:00:00Z"))
+    assert found == (parse_instant(f"{since}T00:00:00Z"), parse_instant(f"{until}T00:00:00Z"))
+
+
+@pytest.mark.parametrize(
+    ("at", "evening"),
+    [
+        ("2027-03-04T11:59:59Z", 3),
+        ("2027-03-04T12:00:00Z", 4),
+        ("2027-03-04T12:00:01Z", 4),
+        ("2027-03-05T03:00:00Z", 4),
+        ("2027-03-05T15:00:00Z", 5),
+    ],
+)
+def test_a_night_is_one_night_on_both_sides_of_midnight(at: str, evening: int) -> None:
+    noons = tuple(parse_instant(f"2027-03-0{day}T12:00:00Z") for day in (evening, evening + 1))
+    assert PeriodBounds(NIGHT, local_time("UTC")).at(parse_instant(at)) == noons
+
+
 @pytest.mark.parametrize("name", ["day", "week", "month", "year", "night", "rolling"])
 def test_the_first_and_last_second_of_a_period_belong_to_it(name: str) -> None:
     period = Period(name=name, days=3)  # type: ignore[arg-type]
