@@ -102,6 +102,7 @@ class Daemon:
             await stack.enter_async_context(self.journal.database)
             self.outbox = Outbox(self.folder)
             await stack.enter_async_context(self.outbox.database)
+            stack.callback(self.outbox.close)
             self.presence = PresenceBook(self.journal)
             self.own = OwnBook(self.journal)
             self.outbox.on_settled = self.own.settle

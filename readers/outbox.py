@@ -1,7 +1,10 @@
 """The durable outbox: what gates decided, kept until the service has it, never lost and never waited for.
 
-An item goes memory -> disk (SQLite, synchronous=FULL, group commit) -> service -> gone. The gate hands it over and goes
-on. If the disk cannot be written (full, or failing):
+An item goes memory and page cache -> disk (SQLite, synchronous=FULL, group commit) -> service -> gone. The gate hands
+it over and goes on. A killed process loses nothing that was handed over: what the database does not have yet is in the
+jotter (:mod:`readers.jotter`). A power cut may lose what was handed over since the last commit, some milliseconds of
+one gate; what counts as durable is on disk (docs/decisions/0030-what-survives.md). If the disk cannot be written (full,
+or failing):
 
 * items stay in memory, up to 50,000 of them, and the outbox says so loudly (health, log);
 * while the service answers they are uploaded straight from memory;
@@ -28,6 +31,7 @@ from entitlements.wire.taps import MAX_BATCH, TapItem
 from readers.backoff import Backoff
 from readers.database import Database
 from readers.errors import DatabaseFaultError, DiskFullError
+from readers.jotter import JOTTER_FILE, Jotter
 from readers.statements import load_statements
 
 MAX_IN_MEMORY: Final = 50_000
@@ -69,7 +73,9 @@ class Outbox:
         """Told of the ids of taps that the service has, of those it rejected, and the instant (ms)."""
         self._on_disk = 0
         self._max = max_in_memory
-        self._memory: deque[bytes] = deque()
+        self._jotter = Jotter(folder / JOTTER_FILE)
+        self._number = 0
+        self._memory: deque[tuple[int, bytes]] = deque()
         self._to_park: deque[tuple[bytes, str, int]] = deque()
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -95,15 +101,27 @@ class Outbox:
             if self.lost == 1 or self.lost % 1000 == 0:
                 _log.critical("taps are being lost", lost=self.lost, problem=self.problem)
             return
-        self._memory.append(self._encoder.encode(item))
+        body = self._encoder.encode(item)
+        self._number += 1
+        self._jotter.write(self._number, body)
+        self._memory.append((self._number, body))
         self._idle.clear()
         self._wake.set()
 
     async def load(self) -> None:
-        """Count what is on disk from before. Call once, after the database was entered."""
-        self._on_disk, self.parked = await self.database.run(
+        """Take up what is there from before. Call once, after the database was entered."""
+        jotted = self._jotter.open()
+        last, self._on_disk, self.parked = await self.database.run(
             lambda connection: connection.execute(SQL["counts"]).fetchone()
         )
+        # What has a number above the last was never committed: it goes to disk like what is added now.
+        missed = sorted((number, body) for number, body in jotted.items() if number > last)
+        self._number = max(last, *jotted) if jotted else last
+        if missed:
+            self._memory.extend(missed)
+            self._idle.clear()
+            self._wake.set()
+            _log.warning("taps that the killed process had not written to disk are taken up", taps=len(missed))
         if self._on_disk:
             self.changed.set()
             _log.info("taps from before wait to be uploaded", waiting=self._on_disk, parked=self.parked)
@@ -147,7 +165,7 @@ class Outbox:
                 return [Stored(seq, body) for seq, body in rows]
         if self.problem is None:
             return []
-        return [Stored(None, self._memory[position]) for position in range(min(len(self._memory), MAX_BATCH))]
+        return [Stored(None, self._memory[position][1]) for position in range(min(len(self._memory), MAX_BATCH))]
 
     def hold(self) -> asyncio.Lock:
         """Enter it while items from memory are uploaded, so that they are not written to disk meanwhile."""
@@ -175,6 +193,10 @@ class Outbox:
             stored = [tap.tap_id for item in done if (tap := _tap_of(item)).t == "tap"]
             self.on_settled(stored, [tap.tap_id for tap, _ in turned_down if tap.t == "tap"], at)
 
+    def close(self) -> None:
+        """Let the jotter's file go; after the last :meth:`add`."""
+        self._jotter.close()
+
     async def parked_items(self, limit: int = 100) -> list[tuple[int, bytes, str]]:
         """Parked items with their reasons, for a person who looks into them."""
         return await self.database.run(lambda connection: connection.execute(SQL["parked_items"], (limit,)).fetchall())
@@ -188,7 +210,7 @@ class Outbox:
 
     async def _write_locked(self) -> None:
         async with self._lock:
-            batch = [(self._memory[position],) for position in range(min(len(self._memory), MAX_BATCH))]
+            batch = [self._memory[position] for position in range(min(len(self._memory), MAX_BATCH))]
             parked = list(self._to_park)
 
             def write(connection: sqlite3.Connection) -> None:

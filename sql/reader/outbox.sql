@@ -12,8 +12,10 @@ CREATE TABLE IF NOT EXISTS parked (
     at      INTEGER NOT NULL
 );
 
+-- The numbers are given out in memory, so that an item has its number before it is here.
+
 -- name: add
-INSERT INTO waiting (body) VALUES (?)
+INSERT INTO waiting (seq, body) VALUES (?, ?)
 
 -- name: oldest
 SELECT seq, body FROM waiting ORDER BY seq LIMIT ?
@@ -27,8 +29,11 @@ INSERT INTO parked (body, problem, at) SELECT body, ?, ? FROM waiting WHERE seq 
 -- name: park_body
 INSERT INTO parked (body, problem, at) VALUES (?, ?, ?)
 
+-- The first is the highest number that was ever here, also when it is gone (SQLite keeps it for AUTOINCREMENT).
+
 -- name: counts
-SELECT (SELECT count(*) FROM waiting), (SELECT count(*) FROM parked)
+SELECT (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'waiting'),
+       (SELECT count(*) FROM waiting), (SELECT count(*) FROM parked)
 
 -- name: parked_items
 SELECT seq, body, problem FROM parked ORDER BY seq LIMIT ?
