@@ -122,7 +122,7 @@ WHERE k.state = 'retired' AND k.purpose = 'card'
 -- Living cards that a key signed when they were issued, and those whose code it may have signed anew since.
 SELECT count(*) FILTER (WHERE c.kid = k.kid) AS issued,
        count(*) FILTER (WHERE c.kid <> k.kid AND k.activated_at IS NOT NULL
-                          AND c.issued_at <= coalesce(k.retired_at + interval '1 hour', c.issued_at)) AS perhaps
+                          AND c.issued_at <= coalesce(k.retired_at, c.issued_at)) AS perhaps
 FROM signing_key k
 LEFT JOIN card c ON c.tenant = k.tenant AND c.state IN ('active', 'suspended') AND c.expires_at > :now
 WHERE k.tenant = :tenant AND k.kid = :kid;
