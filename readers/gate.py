@@ -365,9 +365,10 @@ def _decide(offered: Offered, subject: Subject, moment: Moment, tap: TapInput, s
 
 def _merge(sets: Iterable[KeySet]) -> KeySet:
     merged = KeySet()
-    for keys in sets:
+    for key in (key for keys in sets for key in keys):
         try:
-            merged = merged.merged(keys)
+            merged = merged.merged(KeySet([key]))
         except InvalidKeyError as error:
-            _log.error("two councils use one key id; the second one's cards are refused", problem=str(error))
+            # Only this one, not its council's others: nobody's key may put a neighbour's cards out of use.
+            _log.error("a key has the name of another council's; what it signed is refused", problem=str(error))
     return merged

@@ -1,4 +1,8 @@
-"""Logging: one line for each event, JSON for machines or plain text for a person at a terminal."""
+"""Logging: one line for each event, JSON for machines or plain text for a person at a terminal.
+
+Tracebacks are plain text. structlog's own, in both forms, print the local variables of each frame, and with them codes,
+masters and what was typed; of an exception's words the code that raises takes care.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +27,19 @@ def set_up_logging(form: Literal["json", "console"]) -> None:
     ]
     if form == "json":
         structlog.configure(
-            processors=[*shared, structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(_dump)],
+            processors=[*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_dump)],
             wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
             logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
             cache_logger_on_first_use=True,
         )
     else:
         structlog.configure(
-            processors=[*shared, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)],
+            processors=[
+                *shared,
+                structlog.dev.ConsoleRenderer(
+                    colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+                ),
+            ],
             wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
             logger_factory=structlog.PrintLoggerFactory(sys.stderr),
             cache_logger_on_first_use=True,

@@ -74,7 +74,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         parts = urlsplit(self.service)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("service must be an http or https URL")
-        if parts.scheme == "http" and parts.hostname not in {LOOPBACK, "localhost", "::1"} and "." in parts.hostname:
+        near = parts.hostname in {LOOPBACK, "localhost", "::1"} or not {".", ":"} & set(parts.hostname)
+        if parts.scheme == "http" and not near:
             raise ValueError("service must be https; plain http is for this machine or a container's neighbour only")
         if parts.query or parts.fragment:
             raise ValueError("service must be a URL without query or fragment")

@@ -78,6 +78,8 @@ INDEX_OCTETS: Final = (3, 4)
 ISSUE_NUMBER_OCTETS: Final = (4, 8)
 """Octets of index and issue number in ``cti``: the first size that holds the value."""
 
+CWT_START: Final = b"\x84"
+"""An untagged array of four, with which every COSE_Sign1 here begins and no text of a card does."""
 _OWN_START: Final = b"\x84\x49\xa2\x01\x26\x04\x44"
 """Array of four, protected header of 9 bytes: alg ES256 and a kid of 4 bytes, which is at 7 to 11."""
 _OWN_MIDDLE: Final = b"\xa0\x58"

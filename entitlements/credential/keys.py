@@ -138,21 +138,22 @@ class KeySet:
     """The keys a gate or service believes, by exact ``kid``. Immutable; a change is a new set.
 
     :param keys: of one or several issuers.
-    :raises InvalidKeyError: if a ``kid`` stands twice, if two keys would have one name in a CWT, or for more than
-        :data:`MAX_KEYS` keys.
+    :param most: keys that may be in it.
+    :raises InvalidKeyError: if a ``kid`` stands twice, if two keys would have one name in a CWT, or for more keys than
+        ``most``.
     """
 
     __slots__ = ("_by_cose_kid", "_by_header", "_by_kid")
 
-    def __init__(self, keys: Iterable[VerificationKey] = ()) -> None:
+    def __init__(self, keys: Iterable[VerificationKey] = (), *, most: int = MAX_KEYS) -> None:
         by_kid: dict[str, VerificationKey] = {}
         by_cose_kid: dict[bytes, VerificationKey] = {}
         for key in keys:
             if key.kid in by_kid:
                 raise InvalidKeyError("the kid stands twice in the set", key.kid)
             by_kid[key.kid] = key
-            if len(by_kid) > MAX_KEYS:
-                raise InvalidKeyError(f"more than {MAX_KEYS} keys in one set")
+            if len(by_kid) > most:
+                raise InvalidKeyError(f"more than {most} keys in one set")
             if by_cose_kid.setdefault(key.cose_kid, key) is not key:
                 raise InvalidKeyError("its name in a CWT is that of another key of the set", key.kid)
         self._by_kid = by_kid
@@ -196,8 +197,10 @@ class KeySet:
         return self._by_cose_kid.get(kid)
 
     def merged(self, other: KeySet) -> KeySet:
-        """Both sets together. :raises InvalidKeyError: if they share a ``kid``."""
-        return KeySet([*self, *other])
+        """Both sets together, however many they are: each was bounded when it was made, and a council with many keys
+        crowds out nobody's. :raises InvalidKeyError: if they share a ``kid`` or a name in a CWT.
+        """
+        return KeySet([*self, *other], most=len(self) + len(other))
 
     def without(self, kid: str) -> KeySet:
         """The set without one key, e.g. after it was revoked in an emergency."""

@@ -22,7 +22,7 @@ from entitlements.credential.claims import (
     VerifiedCard,
     refusal_by_time,
 )
-from entitlements.credential.cwt import CARD_PREFIX, MAX_CWT_BYTES, verify_cwt
+from entitlements.credential.cwt import CARD_PREFIX, CWT_START, MAX_CWT_BYTES, verify_cwt
 from entitlements.credential.errors import InvalidEncodingError
 from entitlements.credential.jwt import MAX_CARD_CHARS, verify_card
 from entitlements.credential.keys import KeySet
@@ -77,7 +77,8 @@ def verify_presentation(
         return _remembered(hashlib.sha256(data).digest(), data, _verify_card_text, keys, now, leeway, memory)
 
     def judge_card(cwt: bytes, digest: bytes) -> VerifiedCard | Refused:
-        if memory is None or len(cwt) > MAX_CWT_BYTES:
+        # Texts of cards are remembered beside CWTs: one that is wrapped in a code must not be found as if it were one.
+        if memory is None or len(cwt) > MAX_CWT_BYTES or not cwt.startswith(CWT_START):
             return verify_cwt(cwt, keys, now, leeway)
         return _remembered(digest, cwt, verify_cwt, keys, now, leeway, memory)
 

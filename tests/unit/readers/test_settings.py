@@ -46,6 +46,8 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         (('service = "https://cards.example"', ""), "service"),
         (("https://cards.example", "http://cards.example"), "service"),
         (("https://cards.example", "ftp://cards.example"), "service"),
+        (("https://cards.example", "http://192.0.2.7:8000"), "service"),
+        (("https://cards.example", "http://[2001:db8::7]:8000"), "service"),
         (('data_dir = "/var/lib/cardreader"', "data_dir = 7"), "data_dir"),
         (("[[lanes]]", "colour = 3\n[[lanes]]"), "colour"),
         (("[[lanes]]", "health_port = 70000\n[[lanes]]"), "health_port"),
