@@ -34,12 +34,12 @@ def check_with_pyjwt(token: str, jwks: dict[str, Any]) -> dict[str, Any]:
 def forged_card(token: str) -> str:
     """The same claims under the same key id, signed by somebody else's key."""
     kid = jwt.get_unverified_header(token)["kid"]
-    return _resign(token, SigningKey.of(TenantId("wcc"), SigningKey.generate(TenantId("wcc")).private, kid=kid))
+    return resigned(token, SigningKey.of(TenantId("wcc"), SigningKey.generate(TenantId("wcc")).private, kid=kid))
 
 
 def card_of_unknown_key(token: str) -> str:
     """The same claims, signed by a key that no council ever published."""
-    return _resign(token, SigningKey.generate(TenantId("wcc")))
+    return resigned(token, SigningKey.generate(TenantId("wcc")))
 
 
 def expired_card(token: str, key: SigningKey) -> str:
@@ -52,7 +52,8 @@ def expired_card(token: str, key: SigningKey) -> str:
     )
 
 
-def _resign(token: str, key: SigningKey) -> str:
+def resigned(token: str, key: SigningKey) -> str:
+    """The same claims, signed by this key."""
     return sign_card(claims_from_wire(jwt.decode(token, options={"verify_signature": False})), key)
 
 

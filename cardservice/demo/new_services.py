@@ -1,4 +1,4 @@
-"""The last chapter: two services that nobody wrote code for go from a template to an open gate."""
+"""A chapter: two services that nobody wrote code for go from a template to an open gate."""
 
 from __future__ import annotations
 
@@ -153,20 +153,10 @@ class NewServices:
                 await self.writer.call("POST", f"{path}/submit", {"why": "Ready"}, tenant="wcc")
             await self.approver.call("POST", f"{path}/approve", {"why": "Checked with the site"}, tenant="wcc")
             done = await self.approver.call("POST", f"{path}/publish", tenant="wcc")
-            await until("the new service at the gates", self._everywhere)
+            await until("the new service at the gates", self.story.everywhere)
             return f"{done['state']}, and at the gates"
 
         return see
-
-    async def _everywhere(self) -> bool | None:
-        """Whether both readers have every change of the feeds they follow."""
-        areas = (await self.api.call("GET", "/v1/areas", tenant="wcc"))["items"]
-        heads = {area["feed"]: area["number"] for area in areas}
-        for site in (self.story.leisure, self.story.library):
-            for name, feed in (await site.status())["feeds"].items():
-                if feed["number"] < heads.get(name, 0):
-                    return None
-        return True
 
     async def _hold(self, lane: Any, holder: Holder) -> tuple[str, str]:
         decision = await self.story.hold(lane, holder.token.encode())

@@ -1,5 +1,5 @@
 """The story: a card is issued, opens gates, the network is cut, a reader is killed, the card is revoked, forgers fail,
-and two new services go live without code.
+two new services go live without code, and a key is rotated while people walk in.
 
 Every step goes through the real parts: HTTP to the service, pictures in front of the camera, an NFC card in the field,
 relays that click. What happened is read from the reader's status page, the turnstile and the service's own records.
@@ -24,6 +24,7 @@ from cardservice.demo.cards import (
     random_bytes,
 )
 from cardservice.demo.client import Api, until
+from cardservice.demo.keys import Keys
 from cardservice.demo.new_services import NewServices
 from cardservice.demo.record import Record
 from cardservice.demo.site import DemoLane, DemoSite
@@ -53,7 +54,7 @@ class Story:
         self.holders: list[Holder] = []
 
     async def tell(self) -> None:
-        """All seven chapters."""
+        """All chapters."""
         self.out.mkdir(parents=True, exist_ok=True)
         try:
             await self._issue()
@@ -63,6 +64,7 @@ class Story:
             await self._revoke()
             await self._forgers()
             await NewServices(self).tell()
+            await Keys(self).tell()
         finally:
             self.record.write(self.out / "story.json")
 
@@ -104,7 +106,7 @@ class Story:
         since = board.mark
 
         async def show() -> tuple[str, str]:
-            return await self._show(holder), f"on the display: {self.last['text']}"
+            return await self.show(holder), f"on the display: {self.last['text']}"
 
         await self.record.step("The camera sees the code, tilted, blurred and noisy", "allow ok", show)
 
@@ -122,7 +124,7 @@ class Story:
         await self.record.step("The tap is stored by the service", "allow ok, passed", stored)
 
         async def again() -> str:
-            return await self._show(holder)
+            return await self.show(holder)
 
         await self.record.step("The same card again, handed back over the turnstile", "deny already_inside", again)
 
@@ -169,7 +171,7 @@ class Story:
         await self.record.step("The service's process is killed", "the service is gone", cut)
 
         async def leisure() -> str:
-            return await self._show(self.holders[1], pictures[1])
+            return await self.show(self.holders[1], pictures[1])
 
         await self.record.step("Turnstile, next resident, no network", "allow ok", leisure)
 
@@ -193,12 +195,12 @@ class Story:
         await self.record.step("The leisure reader is killed (SIGKILL)", "it is up again, without the service", kill)
 
         async def restarted() -> str:
-            return await self._show(self.holders[3], pictures[3])
+            return await self.show(self.holders[3], pictures[3])
 
         await self.record.step("It decides from its own disk", "allow ok", restarted)
 
         async def remembers() -> str:
-            return await self._show(self.holders[1], pictures[1])
+            return await self.show(self.holders[1], pictures[1])
 
         await self.record.step("It still knows who is inside", "deny already_inside", remembers)
 
@@ -216,7 +218,7 @@ class Story:
 
         async def arrived() -> tuple[str, str]:
             await until("empty outboxes", self._empty, TAPS_SECONDS)
-            found = await self._all_taps()
+            found = await self.all_taps()
             missing, strange = set(self.taps) - set(found), set(found) - set(self.taps)
             if missing or strange or len(found) != len(self.taps):
                 return f"{len(missing)} missing, {len(strange)} that nobody presented", ""
@@ -236,7 +238,7 @@ class Story:
         streams = [(await site.status())["streaming"] for site in (self.leisure, self.library)]
         return True if all(streams) else None
 
-    async def _all_taps(self) -> list[str]:
+    async def all_taps(self) -> list[str]:
         """Every tap that the service has stored since the story began."""
         found: list[str] = []
         since = quote(self.began.isoformat())
@@ -269,7 +271,7 @@ class Story:
 
         async def leisure() -> str:
             picture = (self.out / "card.png").read_bytes()
-            return await self._show(holder, picture)
+            return await self.show(holder, picture)
 
         await self.record.step("At the turnstile", "deny card_revoked", leisure)
 
@@ -313,7 +315,7 @@ class Story:
 
     # --- presenting ---
 
-    async def _show(self, holder: Holder, picture: bytes | None = None) -> str:
+    async def show(self, holder: Holder, picture: bytes | None = None) -> str:
         """A picture of the card before the turnstile's camera: outcome and reason."""
         png = picture if picture is not None else await holder.picture()
         code = base64.b64encode(png).decode()
@@ -335,6 +337,16 @@ class Story:
         self.taps.append(decision["tap_id"])
         self.last = decision
         return decision
+
+    async def everywhere(self) -> bool | None:
+        """Whether both readers have every change of the feeds they follow."""
+        areas = (await self.api.call("GET", "/v1/areas", tenant="wcc"))["items"]
+        heads = {area["feed"]: area["number"] for area in areas}
+        for site in (self.leisure, self.library):
+            for name, feed in (await site.status())["feeds"].items():
+                if feed["number"] < heads.get(name, 0):
+                    return None
+        return True
 
     async def _tap(self, tap_id: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         async def look() -> dict[str, Any] | None:

@@ -30,6 +30,8 @@ from cardservice.settings import Settings, load_settings
 from entitlements.credential.keys import SigningKey
 
 SERVICE_SECONDS: Final = 30.0
+JWKS_SECONDS: Final = 1
+"""A new key waits until nobody holds a key set without it: minutes in life, two seconds in a story."""
 
 
 class Theatre:
@@ -82,6 +84,7 @@ class Theatre:
                 "RESCARD_PUBLIC_URL": f"http://127.0.0.1:{port}",
                 "RESCARD_KEY_ENCRYPTION_KEY_FILE": str(self._secret()),
                 "RESCARD_DEMO_PAGES": "true",
+                "RESCARD_JWKS_SECONDS": str(JWKS_SECONDS),
             }
         )
         with say.progress("Schema and tenants"):
@@ -147,6 +150,7 @@ class Theatre:
             "RESCARD_PUBLIC_URL": self.settings.public_url,
             "RESCARD_KEY_ENCRYPTION_KEY_FILE": str(self.settings.key_encryption_key_file),
             "RESCARD_DEMO_PAGES": "true",
+            "RESCARD_JWKS_SECONDS": str(self.settings.jwks_seconds),
         }
         self._service = Child(
             "service", [sys.executable, "-m", "cardservice", "serve"], log=self.folder / "service.log", env=environment
