@@ -70,6 +70,12 @@ def test_windows_that_touch_are_one_opening() -> None:
     assert openings.next_opening(parse_instant("2027-03-01T16:00:00Z")) == parse_instant("2027-03-02T09:00:00Z")
 
 
+@pytest.mark.parametrize("day", ["2027-03-01", "2027-03-02"])
+def test_whoever_comes_before_opening_time_is_told_to_wait_for_today(day: str) -> None:
+    openings = Openings(LONDON, [_hours("09:00", "12:00")])
+    assert openings.next_opening(parse_instant(f"{day}T07:00:00Z")) == parse_instant(f"{day}T09:00:00Z")
+
+
 def test_windows_a_second_apart_are_two_openings() -> None:
     noon = 12 * 3600
     windows = [

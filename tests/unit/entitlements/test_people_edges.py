@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from entitlements.calendars import FOREVER, local_time
@@ -136,6 +136,8 @@ def test_a_right_between_two_times_of_doubt_is_a_right_and_a_doubt_between_two_r
 
 @settings(max_examples=60, deadline=None)
 @given(born=st.dates(date(1932, 1, 1), date(2026, 12, 31)), years=st.integers(28, 60))
+@example(born=date(2012, 2, 29), years=46)
+@example(born=date(2026, 12, 31), years=44)
 def test_a_child_seen_as_a_grown_up_keeps_its_birthday(born: date, years: int) -> None:
     view = View(PersonFacts(id=PersonId("p"), date_of_birth=born), local_time("Europe/London"), leap_on_feb_28=False)
     assert view.grown().birthday(years) == view.birthday(years - 28)

@@ -129,6 +129,16 @@ def test_the_first_and_last_second_of_a_period_belong_to_it(name: str) -> None:
         assert bounds.at(until)[0] == until
 
 
+@pytest.mark.parametrize("name", ["day", "week", "month", "year", "night", "rolling"])
+def test_what_was_counted_yesterday_is_not_counted_today_again(name: str) -> None:
+    period = Period(name=name, days=3)  # type: ignore[arg-type]
+    asked = PeriodBounds(period, local_time("Europe/London"))
+    first = parse_instant("2027-02-27T00:00:00Z")
+    for hour in range(0, 7 * 24, 3):
+        at = Instant(first + hour * 3600)
+        assert asked.at(at) == PeriodBounds(period, local_time("Europe/London")).at(at)
+
+
 def test_a_period_that_was_asked_for_nothing_yet_takes_no_instant_for_known() -> None:
     for at in (-1, 0, 1, 2):
         since, until = PeriodBounds(Period(name="day"), local_time("Europe/London")).at(Instant(at))
