@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from cardservice.feed.subscription import Subscription
+from cardservice.feed.subscription import Block, Subscription
 from entitlements.wire.feed import Head, feed_name
 
 
@@ -46,13 +46,16 @@ class Channel:
         """
         first, last = self.number + 1, self.number + len(bodies)
         frames = [change_frame(self.name, body) for body in bodies]
-        whole = b"".join(frames)
+        # Encoded once for all listeners at the same position, which is nearly always everybody.
+        blocks: dict[int, Block] = {}
         pushed = 0
         for listener, position in self.listeners.items():
             if position >= last:
                 continue
             missing = position - first + 1
-            listener.push(self.name, whole if missing == 0 else b"".join(frames[missing:]))
+            if (block := blocks.get(missing)) is None:
+                block = blocks[missing] = Block(b"".join(frames[missing:]))
+            listener.push(self.name, block)
             self.listeners[listener] = last
             pushed += last - position
         self.number = last

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 
 QUEUE_BYTES: Final = 1 << 20
 """1 MiB, some 3,000 changes. All queues share the blocks, so a thousand slow readers do not cost a thousand of it."""
+
+
+Direct = Callable[["Block"], bool]
+"""Writes a block at once; tells whether it did."""
+
+
+class Block(bytes):
+    """Whole events of one feed, made once for every stream."""
+
+    @cached_property
+    def chunk(self) -> bytes:
+        """As a chunk of a body that is sent in chunks (RFC 9112 section 7.1)."""
+        return b"%x\r\n%b\r\n" % (len(self), self)
 
 
 def pull_frame(feed: str) -> bytes:
@@ -19,20 +34,22 @@ def pull_frame(feed: str) -> bytes:
 class Subscription:
     """Blocks of whole events, written by the hub, taken by the stream.
 
-    Overflow drops what is queued and leaves one ``pull`` for each feed of which something was dropped: the reader then
-    fetches what it missed at its own pace.
+    A reader that keeps up has its blocks written at once, without a task to wake and a queue to keep. Overflow drops
+    what is queued and leaves one ``pull`` for each feed of which something was dropped: the reader then fetches what it
+    missed at its own pace.
 
     Args:
         reader_id: whose stream it is.
         limit: bytes that may wait; one block may, however large it is.
     """
 
-    __slots__ = ("_blocks", "_ended", "_pulls", "_ready", "_size", "limit", "reader_id")
+    __slots__ = ("_blocks", "_direct", "_ended", "_pulls", "_ready", "_size", "limit", "reader_id")
 
     def __init__(self, reader_id: UUID, *, limit: int = QUEUE_BYTES) -> None:
         self.reader_id = reader_id
         self.limit = limit
-        self._blocks: deque[tuple[str, bytes]] = deque()
+        self._blocks: deque[tuple[str, Block]] = deque()
+        self._direct: Direct | None = None
         self._size = 0
         self._pulls: dict[str, None] = {}
         self._ready = asyncio.Event()
@@ -53,10 +70,16 @@ class Subscription:
         """Whether the hub is done with it; what still waits is not worth sending."""
         return self._ended
 
-    def push(self, feed: str, block: bytes) -> None:
-        """Queue a block of a feed's events."""
+    def go_direct(self, direct: Direct | None) -> None:
+        """From now on write by this whenever nothing waits; what waits is taken first, so the order stays."""
+        self._direct = direct
+
+    def push(self, feed: str, block: Block) -> None:
+        """Write a block of a feed's events, or queue it."""
         if feed in self._pulls:
             return  # the pull that waits will bring these changes too
+        if self._direct is not None and not (self._blocks or self._pulls or self._ended) and self._direct(block):
+            return
         if self._blocks and self._size + len(block) > self.limit:
             for name, _ in self._blocks:
                 self._pulls[name] = None
@@ -90,6 +113,10 @@ class Subscription:
                 return b""
         if self._ended:
             return None
+        return self.take_now()
+
+    def take_now(self) -> bytes:
+        """Everything that waits at this moment."""
         self._ready.clear()
         taken = [pull_frame(feed) for feed in self._pulls]
         taken += [block for _, block in self._blocks]

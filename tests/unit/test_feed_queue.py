@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from uuid import UUID, uuid4
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardservice.feed.channels import Channel, change_frame
-from cardservice.feed.subscription import Subscription, pull_frame
+from cardservice.feed.subscription import Block, Subscription, pull_frame
 
 LIMIT = 400
 FEEDS = ("wcc/leisure", "rbkc/leisure")
@@ -29,10 +30,26 @@ async def _take(subscription: Subscription) -> bytes:
 steps = st.lists(st.one_of(st.none(), st.tuples(st.sampled_from(FEEDS), st.integers(1, 8))), max_size=40)
 
 
-@given(steps)
-async def test_a_reader_gets_each_change_once_or_is_told_to_pull(taken: list[tuple[str, int] | None]) -> None:
+@given(steps, st.randoms(use_true_random=False), st.booleans())
+async def test_a_reader_gets_each_change_once_or_is_told_to_pull(
+    taken: list[tuple[str, int] | None], dice: random.Random, keeps_up: bool
+) -> None:
+    """Also where its socket takes blocks at once at one moment and not at the next."""
     channels = {feed: _channel(feed) for feed in FEEDS}
     subscription = Subscription(READER, limit=LIMIT)
+    sent: list[bytes] = []
+
+    def write(block: Block) -> bool:
+        if dice.random() < 0.5:
+            return False
+        length, _, rest = block.chunk.partition(b"\r\n")
+        assert rest == block + b"\r\n"
+        assert int(length, 16) == len(block)
+        sent.append(block)
+        return True
+
+    if keeps_up:
+        subscription.go_direct(write)
     for channel in channels.values():
         channel.listeners[subscription] = 0
     knows = dict.fromkeys(FEEDS, 0)
@@ -46,7 +63,9 @@ async def test_a_reader_gets_each_change_once_or_is_told_to_pull(taken: list[tup
             channels[feed].deliver(bodies)
             assert subscription.waiting <= max(LIMIT, largest)
             continue
-        for event in (await _take(subscription)).split(b"\n\n")[:-1]:
+        sent.append(await _take(subscription))
+        events, sent = b"".join(sent), []
+        for event in events.split(b"\n\n")[:-1]:
             found = re.search(rb'"feed":"([^"]+)"', event)
             assert found is not None
             feed = found[1].decode()
@@ -84,9 +103,18 @@ async def test_a_new_epoch_drops_what_waits_of_that_feed_alone() -> None:
     assert await _take(subscription) == change_frame(FEEDS[0], b'{"n":10}')
 
 
+async def test_a_thousand_slow_readers_keep_one_copy_of_what_they_wait_for() -> None:
+    channel = _channel(FEEDS[0])
+    slow = [Subscription(UUID(int=number)) for number in range(1000)]
+    channel.listeners |= dict.fromkeys(slow, 0)
+    channel.deliver([b'{"n":1}', b'{"n":2}'])
+    assert len({id(block) for subscription in slow for _, block in subscription._blocks}) == 1
+    assert {subscription.waiting for subscription in slow} == {len(await slow[0].take(0.0) or b""), 0} - {0}
+
+
 async def test_an_ended_stream_ends_at_once() -> None:
     subscription = Subscription(READER)
-    subscription.push(FEEDS[0], b"event: beat\n\n")
+    subscription.push(FEEDS[0], Block(b"event: beat\n\n"))
     subscription.end()
     assert await subscription.take(60.0) is None
     assert await subscription.take(60.0) is None
