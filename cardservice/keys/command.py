@@ -68,8 +68,9 @@ async def _check(settings: Settings) -> int:
                 key_id = row["key_id"]
                 known = bool(encryption.secrets) if not key_id else encryption.by_id(bytes.fromhex(key_id)) is not None
                 missing = missing or not known
-                told = "version 1" if not key_id else "current" if key_id == current else f"old key {key_id}"
-                click.echo(f"{row['kind']:<20} {row['rows']:>8}  {told}{'' if known else ', which no setting names'}")
+                told = "version 1" if not key_id else "current" if key_id == current else f"key {key_id}"
+                state = "" if key_id == current else ", to be sealed anew" if known else ", which no setting names"
+                click.echo(f"{row['kind']:<20} {row['rows']:>8}  {told}{state}")
     finally:
         await database.close()
     return NOT_ALL if missing else 0

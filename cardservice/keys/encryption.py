@@ -107,7 +107,7 @@ class KeyEncryption:
         try:
             self.by_id(self.current.key_id)
         except KeyTokenError as error:
-            raise SettingError(setting=error.setting, detail=str(error)) from error
+            raise SettingError(setting=error.setting, detail=f"the token {error.token}: {error.detail}") from error
 
     def by_id(self, key_id: bytes) -> KeyEncryptionKey | None:
         """The key with this id, or ``None``. May block.

@@ -130,6 +130,9 @@ async def activate_key(work: Work, settings: Settings, kid: str, *, force: str |
     told: dict[str, Any] = {}
     if force is not None:
         told = {"forced": force, "without": [reader.name for reader in awaited(wait.readers)]}
+        # A rotation that was on its way would soon put its key in place of the one that is forced.
+        off = queries().keys.call_off(work.conn, tenant=work.tenant, purpose=row["purpose"], kid=kid)
+        told["called_off"] = [each["kid"] async for each in off]
     return await _move(work, row, KeyEvent.ACTIVATE, **told)
 
 
@@ -156,6 +159,9 @@ async def _locked(work: Work, kid: str, event: KeyEvent) -> dict[str, Any]:
 async def _move(work: Work, row: dict[str, Any], event: KeyEvent, **told: Any) -> dict[str, Any]:
     after = TRANSITIONS[event][row["state"]]
     moved = await queries().keys.set_state(work.conn, tenant=work.tenant, kid=row["kid"], state=after, now=work.now)
+    if event is KeyEvent.REVOKE and row["purpose"] == "feed":
+        # Stored snapshots are signed by it: no reader would take them.
+        await queries().feed.forget_snapshots(work.conn, tenant=work.tenant)
     await audit(work, f"key.{event}", f"key:{row['kid']}", before=row["state"], after=after, **told)
     await _tell(work, row["purpose"])
     return dict(moved)

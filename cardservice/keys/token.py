@@ -157,11 +157,14 @@ class TokenKey:
         self._in_session(make, rw=True)
 
     def _with_key(self, use: Callable[[Any], Answer]) -> Answer:
-        from pkcs11 import Attribute, KeyType, ObjectClass
+        from pkcs11 import Attribute, KeyType, NoSuchKey, ObjectClass
 
         def find(session: Any) -> Answer:
             label = self._address.key
-            key = session.get_key(object_class=ObjectClass.SECRET_KEY, key_type=KeyType.AES, label=label)
+            try:
+                key = session.get_key(object_class=ObjectClass.SECRET_KEY, key_type=KeyType.AES, label=label)
+            except NoSuchKey:
+                raise self._error(f"it has no AES key {label}; `cardservice keys create-token-key` makes one") from None
             if key[Attribute.EXTRACTABLE] or not key[Attribute.SENSITIVE]:
                 raise self._error(f"the key {label} can be read out of the token; use one that cannot")
             return use(key)

@@ -229,3 +229,7 @@ SELECT coalesce(md5(string_agg(concat_ws('/', tenant, area, epoch, number), ',' 
 -- name: notify$
 -- A hint to every process that listens, in a transaction of its own.
 SELECT pg_notify(:channel, :message);
+
+-- name: forget_snapshots!
+-- Whoever asks next has a snapshot built and signed anew.
+DELETE FROM feed_snapshot WHERE tenant = :tenant;

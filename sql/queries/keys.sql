@@ -106,6 +106,12 @@ WHERE tenant = :tenant AND purpose = :purpose AND state = 'published' AND rotati
 -- Let a published key sign as soon as every gate has it.
 UPDATE signing_key SET rotation_by = :actor WHERE tenant = :tenant AND kid = :kid;
 
+-- name: call_off
+-- Published keys of this purpose other than the given one no longer sign by themselves.
+UPDATE signing_key SET rotation_by = NULL
+WHERE tenant = :tenant AND purpose = :purpose AND kid <> :kid AND state = 'published' AND rotation_by IS NOT NULL
+RETURNING kid;
+
 -- name: over
 -- Retired keys for cards that signed nothing which is still good: no living card is as old as the key's last signature.
 -- A card's code may be signed anew at any time, so each card that was there while the key signed counts as signed by it.

@@ -208,13 +208,13 @@ async def test_sealing_anew_may_be_killed_at_any_moment_and_is_simply_run_again(
     code, out, _ = await _command(environment, "check")
     assert code == 0
     assert "signing keys                4  current" in out, "what was done before stays done"
-    assert "PIN verifiers               1  old key" in out, "and what was under way is as it was"
+    assert "PIN verifiers               1  key" in out, "and what was under way is as it was"
     code, out, err = await _command(environment, "rewrap")
     assert (code, err) == (0, "")
     assert "signing keys                0 sealed anew" in out
     assert "PIN verifiers               1 sealed anew" in out
     code, out, _ = await _command(_environment(settings, RESCARD_KEY_ENCRYPTION_KEY=NEW), "check")
-    assert (code, "old" in out) == (0, False)
+    assert (code, "anew" in out) == (0, False)
     async with run_service(_changed(settings, key_encryption_key=NEW)) as service:
         assert (await service.call("GET", f"/v1/cards/{card['card_id']}/code"))[0] == 200
 
@@ -223,7 +223,7 @@ async def test_an_operator_is_told_that_a_key_encryption_key_is_missing_before_i
     await _two_councils(settings)
     code, out, _ = await _command(_environment(settings, RESCARD_KEY_ENCRYPTION_KEY=NEW), "check")
     assert code == 1
-    assert "signing keys                4  old key" in out
+    assert "signing keys                4  key" in out
     assert "which no setting names" in out
     code, _, err = await _command(_environment(settings, RESCARD_KEY_ENCRYPTION_KEY=NEW), "rewrap")
     assert code == 1
@@ -292,7 +292,7 @@ async def test_a_wrong_pin_or_key_is_told_at_start_by_the_setting_and_without_th
         (token.address("kek", pin_file=wrong), "PinIncorrect"),
         (token.address("kek", pin_file=empty), "is empty"),
         (token.address("kek", pin_file=token.folder / "nothing"), "No such file"),
-        (token.address("nobody"), "NoSuchKey"),
+        (token.address("nobody"), "it has no AES key nobody"),
         (token.address("kek").replace("token=rescard-test", "token=elsewhere"), "NoSuchToken"),
         (token.address("kek").replace(str(token.module), "/nowhere.so"), "cannot open shared object"),
     ):

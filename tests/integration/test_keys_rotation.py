@@ -188,6 +188,28 @@ async def test_a_rotation_can_be_called_off_and_be_forced(service: Service):
     assert jwt.get_unverified_header((await issue_card(service))["token"])["kid"] == forced["kid"]
 
 
+async def test_a_forced_key_is_not_put_out_of_place_by_a_rotation_that_was_on_its_way(service: Service):
+    pending = await rotated(service)
+    forced = await rotated(service, force=True, reason="the administrator's machine was stolen")
+    await grown_up(service, pending["kid"])
+    service.app[PLATFORM].rotations.wake()
+    found = await key_of(service, pending["kid"])
+    assert (found["state"], found["rotation_by"]) == ("published", None)
+    (entry,) = await _audited(service, "key.activate")
+    assert entry["detail"]["called_off"] == [pending["kid"]]
+    assert (await key_of(service, forced["kid"]))["state"] == "active"
+
+
+async def test_after_a_stolen_feed_key_a_gate_can_still_begin(service: Service):
+    await publish(service, document())
+    reader, before = await _site(service)
+    stolen = next(key["kid"] for key in (await service.call("GET", "/v1/keys"))[1]["items"] if key["purpose"] == "feed")
+    await rotated(service, purpose="feed", force=True, reason="stolen")
+    await service.call("POST", f"/v1/keys/{stolen}/revoke")
+    again = await take_snapshot(reader, FEED)  # verified with the keys that are believed now
+    assert again.number == before.number
+
+
 async def test_of_many_processes_one_moves_the_key_on(service: Service, settings: Settings):
     async with run_service(settings), run_service(settings) as third:
         key = await rotated(service)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cardservice.errors import SettingError
 from cardservice.keys.encryption import KeyEncryption
@@ -91,3 +94,19 @@ def test_an_address_of_a_token_is_read_as_rfc_7512_has_it() -> None:
     address = TokenAddress.parse(text)
     assert (address.token, address.key) == ("My token", "kek-1")
     assert (address.module, address.pin_file) == (Path("/usr/lib/x.so"), Path("/run/secrets/pin"))
+
+
+@given(st.one_of(st.text(max_size=80), st.text(alphabet="pkcs1:token=object;module-path?&%/.", max_size=120)))
+def test_no_address_of_a_token_does_worse_than_be_refused(text: str) -> None:
+    try:
+        address = TokenAddress.parse(text)
+    except ValueError:
+        return
+    assert all((address.token, address.key))
+
+
+@given(*[st.text(st.characters(codec="utf-8", min_codepoint=33), min_size=1, max_size=20)] * 2)
+def test_labels_of_a_token_may_have_any_characters_where_they_are_escaped(token: str, key: str) -> None:
+    text = f"pkcs11:token={quote(token, safe='')};object={quote(key, safe='')}?module-path=/x.so&pin-source=file:/pin"
+    address = TokenAddress.parse(text)
+    assert (address.token, address.key) == (token, key)
