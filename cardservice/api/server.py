@@ -34,6 +34,15 @@ TIME_HEADER: Final = "Rescard-Time"
 log = structlog.get_logger("api")
 
 
+SECRET_PARTS: Final = frozenset({"link"})
+"""Parts of paths that open something to whoever knows them."""
+
+
+def told_path(request: web.Request, endpoint: Endpoint) -> str:
+    """The path as a log may tell it."""
+    return endpoint.path if SECRET_PARTS & request.match_info.keys() else request.path
+
+
 def request_id_of(request: web.Request) -> str:
     """The caller's ``X-Request-Id`` where it is plain, else a new one."""
     given = request.headers.get("X-Request-Id", "")
@@ -46,7 +55,7 @@ def make_handler(platform: Platform, endpoint: Endpoint) -> Any:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
-        request_id = request_id_of(request)
+        request_id, path = request_id_of(request), told_path(request, endpoint)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
@@ -55,9 +64,9 @@ def make_handler(platform: Platform, endpoint: Endpoint) -> Any:
             problem = from_exception(error)
             if problem.status == 503 and problem is not error:
                 told = f"{type(error).__name__}: {error}"
-                log.warning("what the answer needs is away", method=request.method, path=request.path, error=told)
+                log.warning("what the answer needs is away", method=request.method, path=path, error=told)
             elif problem.status >= 500:
-                log.error("request failed", method=request.method, path=request.path, code=problem.code, exc_info=error)
+                log.error("request failed", method=request.method, path=path, code=problem.code, exc_info=error)
             response = problem_response(problem, request_id)
         seconds = time.perf_counter() - started
         platform.metrics.requests.labels(endpoint.method, endpoint.path, str(response.status)).observe(seconds)
@@ -65,9 +74,7 @@ def make_handler(platform: Platform, endpoint: Endpoint) -> Any:
             response.headers["X-Request-Id"] = request_id
             response.headers[TIME_HEADER] = str(time.time_ns() // 1_000_000)
             response.headers.setdefault("Cache-Control", "no-store")
-        log.debug(
-            "request", method=request.method, path=request.path, status=response.status, ms=round(seconds * 1000, 2)
-        )
+        log.debug("request", method=request.method, path=path, status=response.status, ms=round(seconds * 1000, 2))
         return response
 
     return handle
