@@ -101,16 +101,21 @@ def render_fragments(view: GatesView) -> Fragments:
 
 
 def brand_sheet(councils: Iterable[Mapping[str, Any]]) -> str:
-    """A style sheet with each council's own colour, and black or white on it, whichever reads better (WCAG 1.4.3)."""
+    """A style sheet with each council's own colour and what reads on it."""
     rules = []
     for council in councils:
-        colour = council["brand"].get("colour", DEFAULT_COLOUR)
-        if not (isinstance(colour, str) and _COLOUR.fullmatch(colour)):
-            colour = DEFAULT_COLOUR
-        # Pure black: with anything lighter there are colours on which neither reads well enough.
-        on = "#ffffff" if contrast(colour, "#ffffff") >= contrast(colour, "#000000") else "#000000"
+        colour, on = council_colours(council["brand"])
         rules.append(f'[data-council="{council["tenant"]}"]{{--brand:{colour};--on-brand:{on}}}')
     return "\n".join(rules)
+
+
+def council_colours(brand: Mapping[str, Any]) -> tuple[str, str]:
+    """A council's own colour, and black or white on it, whichever reads better (WCAG 1.4.3)."""
+    colour = brand.get("colour", DEFAULT_COLOUR)
+    if not (isinstance(colour, str) and _COLOUR.fullmatch(colour)):
+        colour = DEFAULT_COLOUR
+    # Pure black: with anything lighter there are colours on which neither reads well enough.
+    return colour, "#ffffff" if contrast(colour, "#ffffff") >= contrast(colour, "#000000") else "#000000"
 
 
 def contrast(one: str, other: str) -> float:

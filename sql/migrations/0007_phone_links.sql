@@ -29,8 +29,8 @@ CREATE TABLE phone (
     page_sha256       bytea CHECK (length(page_sha256) = 32),
     bound_at          timestamptz NOT NULL,
     seen_at           timestamptz NOT NULL,
-    -- Time of the last challenge that the phone's key answered, ms since the epoch: each answer counts once.
-    challenge_ms      bigint NOT NULL DEFAULT 0,
+    -- The newest time that the phone's key signed, ms since the epoch: a signed request counts once.
+    answered_ms       bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, card_id),
     FOREIGN KEY (tenant, card_id) REFERENCES card (tenant, card_id)
 );

@@ -28,14 +28,20 @@ UPDATE phone_link SET used_at = :now, card_id = :card_id WHERE tenant = :tenant 
 
 -- name: add_phone!
 -- The phone or browser that shows a card.
-INSERT INTO phone (tenant, card_id, page_sha256, bound_at, seen_at, challenge_ms)
-VALUES (:tenant, :card_id, :page_sha256, :now, :now, :challenge_ms);
+INSERT INTO phone (tenant, card_id, page_sha256, bound_at, seen_at, answered_ms)
+VALUES (:tenant, :card_id, :page_sha256, :now, :now, :answered_ms);
 
--- name: answer_challenge$
--- Takes a phone's answer if its challenge is newer than the last one answered: no answer counts twice.
+-- name: add_phone_once!
+-- The same for a card that followed another on the same phone.
+INSERT INTO phone (tenant, card_id, bound_at, seen_at)
+VALUES (:tenant, :card_id, :now, :now)
+ON CONFLICT DO NOTHING;
+
+-- name: answer$
+-- Takes a phone's signed time if it is newer than the one before: no request counts twice.
 UPDATE phone
-SET challenge_ms = :challenge_ms, seen_at = :now
-WHERE tenant = :tenant AND card_id = :card_id AND challenge_ms < :challenge_ms
+SET answered_ms = :at_ms, seen_at = :now
+WHERE tenant = :tenant AND card_id = :card_id AND answered_ms < :at_ms
 RETURNING card_id;
 
 -- name: by_page^
@@ -47,8 +53,8 @@ SELECT tenant, card_id FROM phone WHERE page_sha256 = :page_sha256;
 SELECT * FROM card WHERE tenant = :tenant AND replaces = :card_id;
 
 -- name: holder^
--- First name of a card's person, and the council's name.
-SELECT p.given_name, t.name AS council
+-- First name of a card's person, and the council's name, time zone and brand.
+SELECT p.given_name, t.name AS council, t.timezone, t.brand
 FROM card c JOIN person p USING (tenant, person_id) JOIN tenant t USING (tenant)
 WHERE c.tenant = :tenant AND c.card_id = :card_id;
 
