@@ -1,6 +1,7 @@
 """The service's way to PostgreSQL: one pool, transactions bound to a tenant, SQL from ``sql/queries``.
 
-A transaction is opened for a tenant; row-level security shows it that tenant's rows and nothing else.
+A transaction is opened for a tenant; row-level security shows it that tenant's rows and nothing else. A statement that
+reads by itself needs no transaction: it binds its tenant itself (:class:`Reading`), in one round trip instead of five.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, TypeAlias
@@ -59,6 +60,73 @@ async def _prepare(connection: asyncpg.Connection) -> None:
         await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
 
 
+class _Session(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """A connection that knows whether its user left nothing behind in the session.
+
+    asyncpg undoes everything that a user might have set, with a statement at each release. Whoever set nothing but for
+    a transaction, which is nearly everybody here, says so and spares it. What is not known to be clean is cleaned.
+    """
+
+    clean = False
+
+    def leave_clean(self) -> None:
+        """Only transaction-local settings were made, and the transaction is over."""
+        self.clean = True
+
+
+async def _clean_up(session: _Session) -> None:
+    """What the pool does at a release, after it has rolled back what was still open."""
+    if not session.clean:
+        await session.execute(session.get_reset_query())
+    session.clean = False
+
+
+@lru_cache(maxsize=1024)
+def _bound(statement: str, parameters: int) -> str:
+    """The same query with one more parameter, the tenant that it is bound to before it reads anything.
+
+    PostgreSQL computes a LIMIT's bounds before it asks for the first row (executor/nodeLimit.c), and ``set_config`` is
+    volatile, so nothing computes it earlier. Should that ever change, row-level security shows no rows at all: the
+    setting is local, and ends with the statement. What writes does not parse here.
+    """
+    # Both parts are this project's own: a named query of sql/ and a number.
+    return (
+        f"SELECT found.* FROM (\n{statement.rstrip().removesuffix(';')}\n) AS found "  # noqa: S608
+        f"OFFSET (set_config('rescard.tenant', ${parameters + 1}, true) IS NULL)::integer"
+    )
+
+
+class Reading:
+    """Single statements that read a tenant's rows, each with a connection for no longer than it takes.
+
+    Has the part of a connection that named queries use. Each statement sees what was committed before it began, as in
+    a transaction (READ COMMITTED); none may depend on a setting or a lock of another.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, tenant: str) -> None:
+        self._pool = pool
+        self._tenant = tenant
+
+    async def fetch(self, statement: str, *values: Any) -> list[asyncpg.Record]:
+        """Every row."""
+        async with self._pool.acquire() as session:
+            rows: list[asyncpg.Record] = await session.fetch(_bound(statement, len(values)), *values, self._tenant)
+            session.leave_clean()
+        return rows
+
+    async def fetchrow(self, statement: str, *values: Any) -> asyncpg.Record | None:
+        """The first row."""
+        async with self._pool.acquire() as session:
+            row = await session.fetchrow(_bound(statement, len(values)), *values, self._tenant)
+            session.leave_clean()
+        return row
+
+    async def fetchval(self, statement: str, *values: Any) -> Any:
+        """The first column of the first row."""
+        row = await self.fetchrow(statement, *values)
+        return None if row is None else row[0]
+
+
 def _address(url: str) -> str:
     """Host, port and database of a URL, without the password."""
     return url.rpartition("@")[2] or url
@@ -84,6 +152,8 @@ class Database:
                 min_size=1,
                 max_size=self._pool_size,
                 init=_prepare,
+                reset=_clean_up,
+                connection_class=_Session,
                 command_timeout=COMMAND_SECONDS,
                 server_settings={"role": "rescard_app", "application_name": "cardservice", "timezone": "UTC"},
             )
@@ -111,6 +181,12 @@ class Database:
     @asynccontextmanager
     async def transaction(self, tenant: str, *, read_only: bool = False) -> AsyncIterator[Connection]:
         """A transaction that sees the rows of ``tenant`` and nothing else (READ COMMITTED)."""
-        async with self.pool.acquire() as connection, connection.transaction(readonly=read_only):
-            await connection.execute("SELECT set_config('rescard.tenant', $1, true)", tenant)
-            yield connection
+        async with self.pool.acquire() as connection:
+            async with connection.transaction(readonly=read_only):
+                await connection.execute("SELECT set_config('rescard.tenant', $1, true)", tenant)
+                yield connection
+            connection.leave_clean()
+
+    def reading(self, tenant: str) -> Reading:
+        """Statements that each see the rows of ``tenant`` as they are, and nothing else."""
+        return Reading(self.pool, tenant)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cardservice.api.tokens import Remembered
 from cardservice.db import Database
 from cardservice.settings import Settings
 from cardservice.shared import Shared
 
 if TYPE_CHECKING:
+    from cardservice.api.call import Actor
     from cardservice.background.publications import Publications
     from cardservice.catalogue.life.replaying import Replays
     from cardservice.catalogue.life.schedule import Scheduler
@@ -52,3 +54,4 @@ class Platform:
     masters: MasterStore
     site_secrets: SecretsDesk
     verifiers: Verifiers
+    tokens: Remembered[Actor] = field(default_factory=Remembered)

@@ -69,27 +69,31 @@ async def staff_actor(platform: Platform, token: str, tenant: str | None) -> Act
     Raises:
         ApiProblem: 401 for an unknown, expired or revoked token; 400 or 403 where the tenant is missing or not theirs.
     """
-    async with platform.db.transaction(ALL_TENANTS, read_only=True) as conn:
-        row = await queries().api.find_token(conn, token_sha256=_digest(token))
-        if row is None:
-            raise _sign_in("Bearer", "This token is unknown, expired or revoked.")
-        own = row["tenant"]
-        if own == ALL_TENANTS:
-            if tenant is not None and not tenant.isascii():
-                raise ApiProblem(404, "tenant_not_found", "There is no such tenant.")
-            if tenant is None:
-                raise ApiProblem(
-                    400, "tenant_missing", f"A platform token names its tenant in the header {TENANT_HEADER}."
-                )
-            if not await queries().api.tenant_exists(conn, tenant=tenant):
-                raise ApiProblem(404, "tenant_not_found", "There is no such tenant.")
-        elif tenant is not None and tenant != own:
-            raise ApiProblem(403, "other_tenant", "This token belongs to another tenant.")
-    return Actor(
+    digest = _digest(token)
+    known = platform.tokens.get(digest, tenant)
+    if known is not None:
+        return known
+    asked, look = platform.tokens.now(), platform.db.reading(ALL_TENANTS)
+    row = await queries().api.find_token(look, token_sha256=digest)
+    if row is None:
+        raise _sign_in("Bearer", "This token is unknown, expired or revoked.")
+    own = row["tenant"]
+    if own == ALL_TENANTS:
+        if tenant is not None and not tenant.isascii():
+            raise ApiProblem(404, "tenant_not_found", "There is no such tenant.")
+        if tenant is None:
+            raise ApiProblem(400, "tenant_missing", f"A platform token names its tenant in the header {TENANT_HEADER}.")
+        if not await queries().api.tenant_exists(look, tenant=tenant):
+            raise ApiProblem(404, "tenant_not_found", "There is no such tenant.")
+    elif tenant is not None and tenant != own:
+        raise ApiProblem(403, "other_tenant", "This token belongs to another tenant.")
+    actor = Actor(
         name=f"token:{row['label']}",
         tenant=tenant if own == ALL_TENANTS and tenant is not None else own,
         roles=frozenset(row["roles"]),
     )
+    platform.tokens.keep(digest, tenant, actor, asked=asked, good=row["seconds_left"])
+    return actor
 
 
 def _sign_in(scheme: str, detail: str) -> ApiProblem:

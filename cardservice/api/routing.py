@@ -37,6 +37,7 @@ class Endpoint:
     """The handler reads the request and makes the response itself (streams, files, msgspec bodies)."""
     media_type: str
     transaction: bool
+    reading: bool
 
     @property
     def writes(self) -> bool:
@@ -63,12 +64,18 @@ class Routes:
         raw: bool = False,
         media_type: str = "application/json",
         transaction: bool = True,
+        reading: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Declare a handler ``async def handler(call[, body: Model][, query: Model]) -> Model | None``.
 
         ``roles`` lists who may call it besides ``admin``. With ``transaction`` (the default) ``call.conn`` is a
         transaction of the caller's tenant, committed after the handler has returned, together with the idempotency row.
+        With ``reading`` it is a :class:`~cardservice.db.Reading` of that tenant: for handlers whose statements only
+        read, and need nothing of each other.
         """
+
+        if reading and method != "GET":
+            raise ValueError(f"{method} {path} is no reading")
 
         def declare(handler: Handler) -> Handler:
             hints = typing.get_type_hints(handler)
@@ -89,7 +96,8 @@ class Routes:
                     reply=reply if inspect.isclass(reply) and issubclass(reply, BaseModel) else None,
                     raw=raw,
                     media_type=media_type,
-                    transaction=transaction,
+                    transaction=transaction and not reading,
+                    reading=reading,
                 )
             )
             return handler

@@ -95,6 +95,8 @@ async def _respond(platform: Platform, endpoint: Endpoint, request: web.Request,
         if endpoint.transaction:
             read_only = endpoint.method == "GET"
             call._conn = await stack.enter_async_context(platform.db.transaction(actor.tenant, read_only=read_only))
+        elif endpoint.reading:
+            call._conn = platform.db.reading(actor.tenant)
         if endpoint.writes and endpoint.transaction and endpoint.access == "staff":
             response = await _once(endpoint, call, arguments, raw)
         else:

@@ -45,7 +45,7 @@ async def issue(call: Call, body: CardRequest) -> CardIssued:
     return _issued(await office.issue_card(call, wish))
 
 
-@routes.add("GET", "/v1/cards", "List cards", roles=LOOKERS)
+@routes.add("GET", "/v1/cards", "List cards", roles=LOOKERS, reading=True)
 async def list_cards(call: Call, query: CardsQuery) -> CardsPage:
     (after,) = read_cursor(query.cursor, _card_id)
     rows = [
@@ -58,7 +58,7 @@ async def list_cards(call: Call, query: CardsQuery) -> CardsPage:
     return CardsPage(items=items, next=encode_cursor(items[-1].card_id) if len(rows) > query.limit else None)
 
 
-@routes.add("GET", "/v1/cards/{card_id}", "Look up a card", roles=LOOKERS)
+@routes.add("GET", "/v1/cards/{card_id}", "Look up a card", roles=LOOKERS, reading=True)
 async def get(call: Call) -> CardReply:
     return CardReply.of(await office.find_card(call, office.read_card_id(call)))
 

@@ -92,8 +92,7 @@ async def _row(platform: Platform, assertion: str) -> dict[str, Any]:
         raise refusal(refused) from None
     except ValueError:
         raise _unknown() from None
-    async with platform.db.transaction(ALL_TENANTS, read_only=True) as conn:
-        row = await queries().fleet.reader_by_id(conn, reader_id=reader_id)
+    row = await queries().fleet.reader_by_id(platform.db.reading(ALL_TENANTS), reader_id=reader_id)
     if row is None:
         raise _unknown()
     return dict(row)

@@ -100,4 +100,5 @@ async def revoke_token(call: Call) -> TokenReply:
     if row is None:
         raise not_found("token", token_id)
     await audit(call, "token.revoked", f"token:{token_id}", label=row["label"])
+    call.after_commit.append(call.platform.tokens.forget)
     return TokenReply.of(row)

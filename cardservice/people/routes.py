@@ -21,7 +21,7 @@ async def add_person(call: Call, body: PersonDraft) -> PersonReply:
     return PersonReply.of(await register.add_person(call, body))
 
 
-@routes.add("GET", "/v1/people", "List people", roles=("desk", "auditor"))
+@routes.add("GET", "/v1/people", "List people", roles=("desk", "auditor"), reading=True)
 async def list_people(call: Call, query: PeopleQuery) -> PeoplePage:
     (after,) = read_cursor(query.cursor, UUID)
     rows = [
@@ -40,7 +40,7 @@ async def list_people(call: Call, query: PeopleQuery) -> PeoplePage:
     return PeoplePage(items=items, next=encode_cursor(str(items[-1].person_id)) if more else None)
 
 
-@routes.add("GET", "/v1/people/{person_id}", "Look up a person", roles=("desk", "auditor"))
+@routes.add("GET", "/v1/people/{person_id}", "Look up a person", roles=("desk", "auditor"), reading=True)
 async def get_person(call: Call) -> PersonReply:
     return PersonReply.of(await register.get_person(call, call.path_uuid("person_id", "person")))
 
@@ -55,7 +55,9 @@ async def add_fact(call: Call, body: FactDraft) -> FactReply:
     return FactReply.of(await register.add_fact(call, call.path_uuid("person_id", "person"), body))
 
 
-@routes.add("GET", "/v1/people/{person_id}/facts", "List the facts stated on a person", roles=("desk", "auditor"))
+@routes.add(
+    "GET", "/v1/people/{person_id}/facts", "List the facts stated on a person", roles=("desk", "auditor"), reading=True
+)
 async def list_facts(call: Call, query: FactsQuery) -> FactsPage:
     person_id = call.path_uuid("person_id", "person")
     await register.get_person(call, person_id)

@@ -122,7 +122,7 @@ async def list_taps(call: Call, query: TapsPage) -> TapList:
     return TapList(items=[TapView.from_row(row) for row in shown], next=more)
 
 
-@routes.add("GET", "/v1/taps/{tap_id}", "One tap", roles=("operator", "auditor", "desk"))
+@routes.add("GET", "/v1/taps/{tap_id}", "One tap", roles=("operator", "auditor", "desk"), reading=True)
 async def get_tap(call: Call) -> TapView:
     """With its passage."""
     tap_id = call.path_uuid("tap_id", "tap")

@@ -5,8 +5,8 @@ VALUES (:tenant, :token_sha256, :label, :roles, :expires_at)
 RETURNING token_id;
 
 -- name: find_token^
--- The live token with this hash.
-SELECT tenant, label, roles
+-- The live token with this hash, and for how long it is still good.
+SELECT tenant, label, roles, extract(epoch FROM expires_at - now())::double precision AS seconds_left
 FROM api_token
 WHERE token_sha256 = :token_sha256 AND revoked_at IS NULL AND expires_at > now();
 
