@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import asyncpg
+import jwt
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -27,6 +30,7 @@ from tests.support.service import Service, add_tenant, run_service
 from tests.support.token import PIN, SoftToken, soft_token
 
 NEW = "another secret, which is of at least thirty-two characters"
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "keys.md"
 HELD = 4712
 """An advisory lock of the test's own."""
 PATIENCE_SECONDS = 60.0
@@ -160,6 +164,33 @@ async def test_keys_of_the_first_release_sign_on_and_are_sealed_anew(settings: S
         await conn.close()
     async with run_service(settings) as service:
         assert (await service.call("GET", f"/v1/cards/{card['card_id']}/code"))[0] == 200
+
+
+async def test_a_lost_key_encryption_key_costs_no_card_that_was_given_out(settings: Settings):
+    """What docs/keys.md tells an operator to do then is done here word for word."""
+    await _two_councils(settings)
+    async with run_service(settings) as service:
+        card = await _somebody_with_secrets(service)
+    (todo,) = re.findall(r"```sql\n(.*?)```", GUIDE.read_text("utf-8"), flags=re.DOTALL)
+    conn = await asyncpg.connect(settings.database_url)
+    try:
+        await conn.execute(todo)
+    finally:
+        await conn.close()
+    only_new = _changed(settings, key_encryption_key=NEW)
+    async with run_service(only_new) as service:
+        for purpose in ("card", "feed", "status"):
+            forced = {"purpose": purpose, "force": True, "reason": "key-encryption key lost"}
+            assert (await service.call("POST", "/v1/keys/rotate", forced))[0] == 201
+        async with service.http.get(f"{service.url}/v1/tenants/wcc/jwks.json") as response:
+            keys = jwt.PyJWKSet.from_dict(await response.json())
+        again = (await service.call("GET", f"/v1/cards/{card['card_id']}/code"))[1]["token"]
+        for token in (card["token"], again):
+            jwt.decode(token, key=keys[jwt.get_unverified_header(token)["kid"]], algorithms=["ES256"])
+        assert (await service.call("PUT", f"/v1/people/{card['person_id']}/pin", {"pin": "8264"}))[0] == 200
+    assert await _sealed_under(settings.database_url, KeyEncryption.of(only_new)) > 0
+    left = {title: left for title, (_, left) in (await _rewrap(only_new)).items() if left}
+    assert left == {"signing keys": 4, "tenant secrets": 1}, "they are retired, and opened by nobody any more"
 
 
 def _environment(settings: Settings, **more: str) -> dict[str, str]:
