@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 import uuid
 from contextlib import AsyncExitStack
@@ -32,6 +33,8 @@ TIME_HEADER: Final = "Rescard-Time"
 """The service's clock in ms since the epoch; readers measure their offset by it."""
 
 log = structlog.get_logger("api")
+_lines = logging.getLogger("api")
+"""Asked whether the line of a request would be written at all before it is made."""
 
 
 SECRET_PARTS: Final = frozenset({"link"})
