@@ -12,7 +12,7 @@ a pull or a PIN. No lane has a way to say how many children come along: none acc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import structlog
@@ -93,8 +93,11 @@ class Gate:
                 self._by_tenant[tenant] = (document, KeySet.from_jwks(TenantId(tenant), document))
                 changed = True
             except InvalidKeyError as error:
+                if known is not None:
+                    self._by_tenant[tenant] = (document, _still_named(known[1], document))
+                    changed = True
                 _log.error(
-                    "the card keys of a feed cannot be used; the last good ones stay",
+                    "the card keys of a feed cannot be used; the last good ones that it names stay",
                     feed=feed.name,
                     problem=str(error),
                 )
@@ -365,10 +368,31 @@ def _decide(offered: Offered, subject: Subject, moment: Moment, tap: TapInput, s
 
 def _merge(sets: Iterable[KeySet]) -> KeySet:
     merged = KeySet()
-    for key in (key for keys in sets for key in keys):
+    for keys in sets:
+        try:
+            merged = merged.merged(keys)
+        except InvalidKeyError:
+            merged = _one_by_one(merged, keys)
+    return merged
+
+
+def _one_by_one(merged: KeySet, keys: KeySet) -> KeySet:
+    """Leave out the clashing keys alone: nobody's key may put all of a neighbour's cards out of use."""
+    for key in keys:
         try:
             merged = merged.merged(KeySet([key]))
         except InvalidKeyError as error:
-            # Only this one, not its council's others: nobody's key may put a neighbour's cards out of use.
             _log.error("a key has the name of another council's; what it signed is refused", problem=str(error))
     return merged
+
+
+def _still_named(keys: KeySet, document: Mapping[str, Any]) -> KeySet:
+    """Of the last good keys those that a key set which cannot be used still names: one taken out is out all the same.
+
+    A document that does not even name keys says nothing of any.
+    """
+    members = document.get("keys")
+    if not isinstance(members, list) or not all(isinstance(member, Mapping) and "kid" in member for member in members):
+        return keys
+    named = [member["kid"] for member in members]
+    return KeySet(key for key in keys if key.kid in named)

@@ -116,12 +116,16 @@ def stub(tenant: TenantId, keys: list[VerificationKey]) -> Feed:
     return cast(Feed, SimpleNamespace(name=f"{tenant}/leisure", tenant=tenant, cache=cache))
 
 
-def believed(journal: Journal, folder: Path, *feeds: Feed) -> KeySet:
+def gate_of(journal: Journal, folder: Path, *feeds: Feed) -> Gate:
     clock = TrustedClock(wall=lambda: NOW * 1000, steady=lambda: NOW * 1000, boot="b")
     site: Any = SimpleNamespace(replay=ReplayBook(journal, folder, clock))
     gate = Gate({feed.name: feed for feed in feeds}, clock, site)
     gate.rekey()
-    return gate._keys
+    return gate
+
+
+def believed(journal: Journal, folder: Path, *feeds: Feed) -> KeySet:
+    return gate_of(journal, folder, *feeds)._keys
 
 
 async def test_a_neighbour_with_very_many_keys_puts_nobody_elses_cards_out_of_use(
@@ -144,6 +148,27 @@ async def test_a_neighbours_key_of_our_name_costs_that_name_and_no_other_card(jo
     assert list(keys) == [false, theirs, ours[1]]
     # And the false key signs no card of ours.
     assert keys.get(ours[0].kid) == false
+
+
+@pytest.mark.parametrize("wrong", [{"use": "enc"}, {"crv": "P-384"}, {"kid": "two words"}, {"d": "AAAA"}])
+async def test_a_stolen_key_is_out_also_where_the_new_key_set_cannot_be_used(
+    journal: Journal, tmp_path: Path, wrong: dict[str, str]
+) -> None:
+    """Half a set is not believed; but what is no longer named in it is not believed either."""
+    stolen, good, odd = (SigningKey.generate(WCC).verification_key for _ in range(3))
+    feed = stub(WCC, [stolen, good])
+    gate = gate_of(journal, tmp_path, feed)
+    assert list(gate._keys) == [stolen, good]
+    assert feed.cache is not None
+    contents: Any = feed.cache.contents
+    contents.keys = {"keys": [good.to_jwk(), odd.to_jwk() | wrong]}
+    gate.rekey()
+    assert list(gate._keys) == [good]
+    unnamed: list[dict[str, Any]] = [{}, {"keys": 7}, {"keys": [7]}, {"keys": [{}]}]
+    for nonsense in unnamed:
+        contents.keys = nonsense
+        gate.rekey()
+        assert list(gate._keys) == [good], "it names no key, so it takes none out"
 
 
 async def test_digits_of_whoever_left_are_no_part_of_the_next_persons_pin(tmp_path: Path) -> None:
