@@ -20,9 +20,9 @@ from tests.support.state import get, post, resident
 from tests.unit.readers.kit.doubles import Devices
 from tests.unit.readers.kit.site import ready, running, site_settings, until
 
-VISITORS = 4
-AFTER = 3
-"""Visitors after the change, so that it lies in the middle of the stream."""
+VISITORS = 2
+AFTER = 2
+"""Rounds that end after the change: the last lies after it as a whole."""
 
 
 class Gate:
