@@ -77,6 +77,7 @@ async def test_a_key_is_rotated_while_people_walk_in_and_nobody_is_refused(servi
         key = await rotated(service)
         await until(lambda: len(seen) >= VISITORS)
         assert {kid for kid, _ in seen} == {old}, "it does not sign before it is known"
+        await until_key(service, key["kid"], lambda found: not found["awaited"])
         await grown_up(service, key["kid"])
         service.app[PLATFORM].rotations.wake()
         await until_key(service, key["kid"], lambda found: found["state"] == "active")
