@@ -40,6 +40,7 @@ from cardservice.metrics import Metrics
 from cardservice.ops.routes import routes as operations
 from cardservice.ops.upkeep import upkeep
 from cardservice.people.routes import routes as people
+from cardservice.phone.routes import routes as phones
 from cardservice.pins.routes import routes as pins
 from cardservice.pins.verifiers import Verifiers
 from cardservice.platform import Platform
@@ -63,6 +64,7 @@ PARTS: Final = (
     pins,
     cards,
     chips,
+    phones,
     keys,
     site_secrets,
     status_lists,
