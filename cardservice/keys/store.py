@@ -18,7 +18,7 @@ from cardservice.keys.encryption import KeyEncryption
 from cardservice.keys.sealing import Sealed, Sealer
 from cardservice.settings import Settings
 from entitlements.credential.es256 import private_key_from_pem, private_key_to_pem
-from entitlements.credential.keys import SigningKey
+from entitlements.credential.keys import MAX_KEYS, KeySet, SigningKey
 from entitlements.model import TenantId
 
 Purpose = Literal["card", "feed", "status", "openid4vci", "mdoc"]
@@ -85,8 +85,17 @@ class KeyStore:
         return {"keys": [row["public_jwk"] for row in rows]}
 
     async def create(self, conn: Connection, tenant: str, purpose: Purpose, state: KeyState) -> StoredKey:
-        """Make a key and store it sealed."""
+        """Make a key and store it sealed.
+
+        Raises:
+            ApiProblem: 409 ``too_many_keys``: gates would refuse the whole set, and with it the next revocation.
+        """
+        believed = KeySet.from_jwks(TenantId(tenant), await self.jwks(conn, tenant, purpose))
+        if len(believed) >= MAX_KEYS:
+            raise conflict("too_many_keys", f"{MAX_KEYS} keys of this purpose are believed; revoke those not needed.")
         key = SigningKey.generate(TenantId(tenant))
+        while believed.by_cose_kid(key.verification_key.cose_kid) is not None:  # once in some hundred million
+            key = SigningKey.generate(TenantId(tenant))
         public = key.verification_key.to_jwk()
         row = await queries().keys.add(
             conn,

@@ -15,6 +15,8 @@ from cardservice.errors import UnsealError
 from cardservice.keys.store import KeyStore
 from cardservice.settings import Settings
 from entitlements.credential.es256 import private_key_to_pem
+from entitlements.credential.keys import KeySet, SigningKey
+from entitlements.model import TenantId
 from tests.support.keys import grown_up
 from tests.support.registry import issue_card
 from tests.support.service import Service
@@ -55,6 +57,27 @@ async def test_keys_roll_over_and_no_card_already_given_out_is_refused(service: 
         assert jwt.decode(card["token"], key=keys[kid], algorithms=["ES256"])["jti"] == card["card_id"]
     again = (await service.call("GET", f"/v1/cards/{old_card['card_id']}/code"))[1]["token"]
     assert jwt.get_unverified_header(again)["kid"] == key["kid"], "a retired key signs nothing more"
+
+
+async def test_no_key_is_made_with_which_gates_would_refuse_the_whole_set(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+):
+    """They would keep what they have, and never hear of a revocation."""
+    store, made = service.app[PLATFORM].keys, SigningKey.generate
+    first, twin = (made(TenantId("wcc")) for _ in range(2))
+    drawn = iter([first, SigningKey.of(TenantId("wcc"), first.private, "wcc-another"), twin])
+    monkeypatch.setattr(SigningKey, "generate", lambda _: next(drawn))
+    answers = [await service.call("POST", "/v1/keys", {"purpose": "card"}) for _ in range(2)]
+    assert [answer["kid"] for _, answer in answers] == [first.kid, twin.kid], "the second has another name in a CWT"
+    monkeypatch.undo()
+    monkeypatch.setattr("cardservice.keys.store.MAX_KEYS", len(await _kids(service)) + 1)
+    assert (await service.call("POST", "/v1/keys", {"purpose": "card"}))[0] == 201
+    status, problem = await service.call("POST", "/v1/keys", {"purpose": "card"})
+    assert (status, problem["code"]) == (409, "too_many_keys")
+    assert (await service.call("POST", f"/v1/keys/{twin.kid}/revoke"))[0] == 200
+    assert (await service.call("POST", "/v1/keys", {"purpose": "card"}))[0] == 201
+    async with service.app[PLATFORM].db.transaction("wcc", read_only=True) as conn:
+        assert KeySet.from_jwks(TenantId("wcc"), await store.jwks(conn, "wcc", "card"))
 
 
 async def test_the_only_signing_key_cannot_be_retired_by_a_slip(service: Service):
