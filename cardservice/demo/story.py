@@ -24,6 +24,7 @@ from cardservice.demo.cards import (
     random_bytes,
 )
 from cardservice.demo.client import Api, until
+from cardservice.demo.forms import Forms
 from cardservice.demo.keys import Keys
 from cardservice.demo.new_services import NewServices
 from cardservice.demo.record import Record
@@ -65,6 +66,7 @@ class Story:
             await self._forgers()
             await NewServices(self).tell()
             await Keys(self).tell()
+            await Forms(self).tell()
         finally:
             self.record.write(self.out / "story.json")
 
@@ -323,7 +325,11 @@ class Story:
 
     async def hold(self, lane: DemoLane, data: bytes) -> dict[str, Any]:
         """An NFC card with these bytes in a lane's field: the decision."""
-        return await self._present(lane, "present", payload_base64=base64.b64encode(data).decode(), mime=MIME)
+        return await self.present(lane, payload_base64=base64.b64encode(data).decode(), mime=MIME)
+
+    async def present(self, lane: DemoLane, **what: Any) -> dict[str, Any]:
+        """Whatever the virtual NFC field can hold, in a lane's field: the decision."""
+        return await self._present(lane, "present", **what)
 
     async def _present(self, lane: DemoLane, do: str, **what: Any) -> dict[str, Any]:
         before = await lane.clear()

@@ -64,7 +64,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_step_of_the_story_comes_out_as_expected(told: Path) -> None:
     story = json.loads((told / "out" / "story.json").read_text())
     assert story["ok"] is True
-    assert {step["step"].partition(".")[0] for step in story["steps"]} == {"1", "2", "3", "4", "5", "6", "7", "8"}
+    assert {step["step"].partition(".")[0] for step in story["steps"]} == {"1", "2", "3", "4", "5", "6", "7", "8", "9"}
     for step in story["steps"]:
         assert step["seen"] == step["expected"], step
         assert step["milliseconds"] >= 0
