@@ -23,6 +23,7 @@ from cardservice.db import Database, queries
 from cardservice.shared import Shared
 from cardservice.tasks import end_tasks
 from cardservice.web.pages import Fragments, render_fragments
+from cardservice.web.told import read_stopped
 from cardservice.web.view import GatesView, Rows, build
 
 HINTS: Final = "rescard:gates"
@@ -43,17 +44,20 @@ log = structlog.get_logger("gates")
 
 async def read_gates(db: Database, scope: str) -> GatesView:
     """The page of one council, or of all (``*``), as it stands."""
+    now = datetime.now(UTC)
     async with db.transaction(scope, read_only=True) as conn:
         gates = queries().gates
+        councils = [row async for row in gates.councils(conn, scope=scope)]
         rows = Rows(
-            councils=[row async for row in gates.councils(conn, scope=scope)],
+            councils=councils,
             sites=[row async for row in gates.sites(conn, scope=scope)],
             readers=[row async for row in gates.readers(conn, scope=scope)],
             taps=[row async for row in gates.last_taps(conn, scope=scope, limit=TAPS_SHOWN)],
             counts=[row async for row in gates.counts_today(conn, scope=scope)],
             services=[row async for row in gates.services(conn)],
+            stopped=await read_stopped(conn, councils, now),
         )
-    return build(rows, datetime.now(UTC))
+    return build(rows, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

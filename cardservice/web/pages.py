@@ -92,6 +92,8 @@ def render_fragments(view: GatesView) -> Fragments:
     """Each replaceable part of the page, rendered by the same templates as the page itself."""
     parts = Fragments(numbers=render("numbers.html", numbers=view.numbers))
     parts.view = view
+    for told in view.told:
+        parts[told.key] = render("told.html", told=told, several=not view.tenant)
     for site in view.sites:
         for reader in site.readers:
             parts[reader.key] = render("reader.html", reader=reader)

@@ -13,11 +13,11 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from cardservice.fleet.presence import is_online
+from cardservice.web.told import CARD_CHARACTERS, Stopped, Told, tell
 from entitlements.credential.encoding import b64url_encode
 from entitlements.model import Decision, Instant, Outcome
 from entitlements.sentences import describe
 
-CARD_CHARACTERS: Final = 4
 CURRENT: Final = timedelta(seconds=20)
 """A cache confirmed within four beats is current; an age in seconds would only make the page flicker."""
 OFFSET_NOTE_MS: Final = 2_000
@@ -112,6 +112,7 @@ class GatesView:
     tenant: str
     time: str
     numbers: tuple[Number, ...]
+    told: tuple[Told, ...]
     sites: tuple[SiteView, ...]
 
 
@@ -125,6 +126,7 @@ class Rows:
     taps: Sequence[Mapping[str, Any]]
     counts: Sequence[Mapping[str, Any]]
     services: Sequence[Mapping[str, Any]]
+    stopped: Sequence[Stopped]
 
 
 def build(rows: Rows, now: datetime) -> GatesView:
@@ -160,6 +162,7 @@ def build(rows: Rows, now: datetime) -> GatesView:
         tenant=next(iter(names)) if len(names) == 1 else "",
         time=f"{now.astimezone(zone):%H:%M:%S}",
         numbers=_numbers(sites, rows.counts),
+        told=tuple(tell(each, names[each.tenant], zones[each.tenant], now) for each in rows.stopped),
         sites=tuple(sites),
     )
 

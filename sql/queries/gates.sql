@@ -50,3 +50,11 @@ GROUP BY tap.tenant, tap.outcome;
 SELECT DISTINCT ON (service_id) service_id, document ->> 'title' AS title
 FROM service_version
 ORDER BY service_id, version DESC;
+
+-- name: last_stopped^
+-- The card of a council that was stopped last.
+SELECT card_id, state, updated_at
+FROM card
+WHERE tenant = :tenant AND state IN ('suspended', 'lost', 'replaced', 'revoked')
+ORDER BY updated_at DESC
+LIMIT 1;

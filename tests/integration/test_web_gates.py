@@ -14,7 +14,9 @@ import pytest
 
 from cardservice.app import PLATFORM
 from cardservice.settings import Settings
+from tests.support.feed import document, number_of, publish, take_snapshot
 from tests.support.reader import FakeReader, add_site, enrolled_reader
+from tests.support.registry import issue_card
 from tests.support.service import Service, run_service
 
 PATIENCE_SECONDS = 20
@@ -136,6 +138,54 @@ async def test_a_site_without_reader_and_a_council_without_site_are_no_error(ser
     await add_site(service)
     _, html = await read(service)
     assert "No reader is enrolled for this site." in html
+
+
+async def stopped(service: Service, card: dict[str, Any], event: str = "revoke") -> int:
+    """Stop a card; the number of its change in the feed."""
+    body = {"reason": "found in the street"}
+    status, answer = await service.call("POST", f"/v1/cards/{card['card_id']}/{event}", body)
+    assert status == 200, answer
+    return await number_of(service, "wcc/leisure")
+
+
+async def test_the_page_says_at_which_gates_a_stopped_card_is_refused_by_now(service: Service) -> None:
+    await publish(service, document())
+    card, other = await issue_card(service), await issue_card(service)
+    assert 'class="told' not in (await read(service))[1], "nothing was stopped yet"
+    here, there = await enrolled_reader(service), await enrolled_reader(service, site="queen-mother")
+    epoch = (await take_snapshot(here, "wcc/leisure")).epoch
+    async with watching(service) as watcher:
+        await watcher.until("Gates working")
+        number = await stopped(service, card)
+        async with service.app[PLATFORM].db.transaction("wcc") as conn:
+            await conn.execute(
+                "UPDATE reader SET last_seen_at = date_trunc('day', now()) - interval '9 days' + interval '14 hours' "
+                "WHERE reader_id = $1",
+                UUID(there.reader_id),
+            )
+        await here.call("POST", "/v1/reader/status", here.status(feeds={"wcc/leisure": (epoch, number)}))
+        parts = await watcher.until("Effective at 2 of 4 gates, Lane 1 at Queen-Mother offline since ")
+    line = next(html for html in parts.values() if "Effective at" in html)
+    assert f"Card …{card['card_id'][-4:]}, revoked at " in line
+    assert 'class="told told--alarm"' in line
+    assert card["card_id"] not in line
+    # Another council's staff see nothing of it, and the next card that is stopped takes its place.
+    await there.call("POST", "/v1/reader/status", there.status(feeds={"wcc/leisure": (epoch, number)}))
+    assert "Effective at 4 of 4 gates." in (await read(service))[1]
+    await stopped(service, other, "suspend")
+    html = (await read(service))[1]
+    assert f"Card …{other['card_id'][-4:]}, held at " in html
+    assert "Effective at 0 of 4 gates, Lane 1 at Porchester not yet, " in html
+
+
+async def test_a_council_sees_its_own_stopped_cards_only(service: Service, closed: Service) -> None:
+    await publish(service, document())
+    await enrolled_reader(service)
+    await stopped(service, await issue_card(service))
+    for tenant, told in (("wcc", True), ("rbkc", False)):
+        token = await service.token(tenant, "operator")
+        _, html = await read(closed, Authorization=f"Bearer {token}")
+        assert ("Effective at 0 of 2 gates" in html) is told
 
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
