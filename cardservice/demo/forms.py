@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +19,6 @@ from entitlements.credential.es256 import compress, sign_message
 if TYPE_CHECKING:
     from cardservice.demo.story import Story
 
-CHIP_NUMBER: Final = "04A1B2C3D4E580"
 OLD_SECONDS: Final = 40
 """Age of a photograph that comes too late; a code is good for 30 seconds."""
 
@@ -126,6 +126,8 @@ class Forms:
 
     async def _chip(self) -> None:
         device = self.story.door.device
+        # A chip of this telling alone, as NXP numbers them (seven octets, 04 first): an earlier one's card still lives.
+        number = "04" + secrets.token_hex(6).upper()
         read: list[str] = []
 
         async def use() -> tuple[str, str]:
@@ -133,16 +135,16 @@ class Forms:
             body = {"person_id": holder.person_id, "channel": "chip"}
             card = await self.api.call("POST", "/v1/cards", body, tenant="wcc")
             path = f"/v1/cards/{card['card_id']}/chip"
-            setup = await self.api.call("POST", path, {"uid": CHIP_NUMBER}, tenant="wcc")
+            setup = await self.api.call("POST", path, {"uid": number}, tenant="wcc")
             await device.do(
                 "chip",
-                uid=CHIP_NUMBER,
+                uid=number,
                 file=setup["ndef_file"],
                 settings=setup["file_settings"],
                 keys="".join(setup["keys"]),
             )
             since = device.mark
-            decision = await self.story.present(self.story.door, kind="chip", uid=CHIP_NUMBER)
+            decision = await self.story.present(self.story.door, kind="chip", uid=number)
             message = (await device.wait(lambda event: event.get("event") == "read", since=since))["message"]
             read.append("http://" + bytes.fromhex(str(message))[5:].decode())
             return f"{decision['outcome']} {decision['reason']}", "an NTAG 424 DNA; what it says is new at each touch"
