@@ -3,15 +3,21 @@
 ::
 
     0    8  magic ``RESCARDB``
-    8    4  version, little-endian (1)
+    8    4  version, little-endian (2)
     12   4  length H of the header JSON, little-endian
-    16  32  SHA-256 of octets 0 to 15 and of the header JSON
-    48   H  header JSON: feed, epoch, number, SHA-256 of the meta part, SHA-256 of each 64 KiB block of the rows
-    ...     meta part (JSON), then zeros up to a multiple of 4,096, then the rows, 8 octets each, then the end
+    16  32  SHA-256 of octets 0 to 15, of the header JSON and of the digests
+    48   H  header JSON (:class:`BaseHeader`)
+    ...     digests: SHA-256 of each 64 KiB block of the profiles, then of each of the rows
+    ...     meta part (JSON), then zeros up to a multiple of 4,096
+    ...     profiles part (:mod:`readers.profiles`), then zeros up to a multiple of 4,096
+    ...     rows, 8 octets each, then the end
 
 The rows of 10 million cards are 80 MB; checking them all before the first decision would cost more than reading them.
-So header and meta are checked when the file is opened, and each block of rows when it is first used or when
-:meth:`BaseFile.verify_all` comes to it, whichever is first. No row of an unchecked block is ever believed.
+So header and meta are checked when the file is opened, and each block of profiles and rows when it is first used or
+when :meth:`BaseFile.verify_all` comes to it, whichever is first. No octet of an unchecked block is ever believed.
+
+A block is checked with ``pread``, not through the mapping: where the disk cannot read it that is an error like any
+other, and the file is rebuilt. Through the mapping it would be SIGBUS, which ends the process, at every start anew.
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import mmap
+import os
 import struct
 import sys
 from array import array
@@ -29,23 +36,27 @@ from typing import Final
 import msgspec
 
 from entitlements.wire.rows import ROW_BYTES
+from readers.breath import Breath
 from readers.errors import CacheFileError
 from readers.files import write_whole
 
 MAGIC: Final = b"RESCARDB"
-VERSION: Final = 1
+VERSION: Final = 2
 BLOCK_BYTES: Final = 1 << 16
 """64 KiB: a first touch costs some 50 us, and the digests of 10 million cards take 40 kB."""
 BLOCK_SHIFT: Final = 13
 """A block has 2**13 rows."""
+DIGEST_BYTES: Final = 32
 PAGE: Final = 4096
 PREFIX: Final = struct.Struct("<8sII32s")
-MAX_HEADER: Final = 4 << 20
-"""Octets; the digests of 4 thousand million rows would not fit, those of 500 million do."""
+MAX_HEADER: Final = 4096
+"""Octets; it is some 300."""
+
+Words = memoryview | array  # type: ignore[type-arg]  # of 32-bit numbers; a memoryview says of what in 3.14 only
 
 
 class BaseHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the file says of itself. ``digests`` are the SHA-256 of the blocks, one after the other."""
+    """What the file says of itself. Sizes in octets, ``rows`` their number, ``created_at`` in ms since the epoch."""
 
     feed: str
     epoch: str
@@ -55,89 +66,175 @@ class BaseHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rows: int
     meta_size: int
     meta_sha256: bytes
-    digests: bytes
+    profiles_size: int
 
 
 class BaseFile:
-    """An opened base. ``rows[i]`` is the row of card index ``i``; check :attr:`unchecked` before believing it.
+    """An opened base.
+
+    ``tags[i]`` and ``lows[i]`` are the upper and the lower half of the row of card index ``i``. Both are empty until
+    every block of the rows was checked: who looks a row up must ask :meth:`row` then.
 
     Raises:
         CacheFileError: the file is damaged, cut short, of another version or feed.
     """
 
-    __slots__ = ("_map", "_meta_start", "header", "path", "rows", "unchecked")
+    __slots__ = (
+        "_digests",
+        "_file",
+        "_map",
+        "_meta_start",
+        "_profiles_start",
+        "_rows_start",
+        "_unchecked_profiles",
+        "_words",
+        "header",
+        "lows",
+        "path",
+        "tags",
+        "unchecked",
+    )
 
     def __init__(self, path: Path, *, feed: str) -> None:
         self.path = path
+        self._file = -1
         try:
-            with path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._map = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
+            self.header, self._digests, self._meta_start = self._read_header(feed)
+            self._find_parts()
         except (OSError, ValueError) as error:
             raise CacheFileError(path, str(error)) from error
-        self.header, begin = self._read_header(feed)
-        self._meta_start = begin
-        if hashlib.sha256(self.meta).digest() != self.header.meta_sha256:
-            raise CacheFileError(path, "the profiles and documents are damaged")
-        start = _rows_start(begin, self.header.meta_size)
-        if self._map[begin + self.header.meta_size : start].strip(b"\0"):
-            raise CacheFileError(path, "there is something where only zeros may be")
-        view = memoryview(self._map)[start:]
-        self.rows: memoryview | array[int] = view.cast("Q") if sys.byteorder == "little" else _swapped(view)
-        self.unchecked: set[int] = set(range(len(self.header.digests) // 32))
+        rows = memoryview(self._map)[self._rows_start :]
+        self._words: Words = rows.cast("I") if sys.byteorder == "little" else _swapped(rows)
+        self.tags: Words = self._words[:0]
+        self.lows: Words = self._words[:0]
+        self.unchecked: set[int] = set(range(block_count(self.header.rows * ROW_BYTES)))
+        """Blocks of the rows that were not checked yet."""
+        self._unchecked_profiles = set(range(block_count(self.header.profiles_size)))
+        self._all_checked()
 
-    def _read_header(self, feed: str) -> tuple[BaseHeader, int]:
-        if len(self._map) < PREFIX.size:
+    def __del__(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+
+    def _read_header(self, feed: str) -> tuple[BaseHeader, bytes, int]:
+        whole = len(self._map)
+        if whole < PREFIX.size:
             raise CacheFileError(self.path, "cut short")
-        magic, version, length, digest = PREFIX.unpack_from(self._map)
+        magic, version, length, digest = PREFIX.unpack(os.pread(self._file, PREFIX.size, 0))
         if magic != MAGIC:
             raise CacheFileError(self.path, "not a base file")
-        body = self._map[PREFIX.size : PREFIX.size + length] if length <= MAX_HEADER else b""
-        if hashlib.sha256(self._map[:16] + body).digest() != digest:
-            raise CacheFileError(self.path, "the header is damaged")
         if version != VERSION:
             raise CacheFileError(self.path, f"version {version} is not known, only {VERSION}")
+        if length > MAX_HEADER:
+            raise CacheFileError(self.path, "the header is damaged")
+        body = os.pread(self._file, length, PREFIX.size)
         try:
             header = msgspec.json.decode(body, type=BaseHeader)
         except msgspec.DecodeError as error:
             raise CacheFileError(self.path, f"the header cannot be read: {error}") from error
+        sizes = (header.rows, header.profiles_size, header.meta_size)
+        if min(sizes) < 0 or max(sizes) > whole:
+            raise CacheFileError(self.path, "the header is damaged")
+        count = block_count(header.profiles_size) + block_count(header.rows * ROW_BYTES)
         begin = PREFIX.size + length
+        digests = os.pread(self._file, DIGEST_BYTES * count, begin)
+        if hashlib.sha256(os.pread(self._file, 16, 0) + body + digests).digest() != digest:
+            raise CacheFileError(self.path, "the header is damaged")
         if header.feed != feed:
             raise CacheFileError(self.path, f"it is of feed {header.feed}, not {feed}")
-        size = _rows_start(begin, header.meta_size) + header.rows * ROW_BYTES
-        if len(self._map) != size or len(header.digests) != 32 * block_count(header.rows):
+        return header, digests, begin + len(digests)
+
+    def _find_parts(self) -> None:
+        meta_end = self._meta_start + self.header.meta_size
+        self._profiles_start = _page(meta_end)
+        profiles_end = self._profiles_start + self.header.profiles_size
+        self._rows_start = _page(profiles_end)
+        size = self._rows_start + self.header.rows * ROW_BYTES
+        if len(self._map) != size:
             raise CacheFileError(self.path, f"it has {len(self._map)} octets and should have {size}")
-        return header, begin
+        if hashlib.sha256(self.meta).digest() != self.header.meta_sha256:
+            raise CacheFileError(self.path, "the documents are damaged")
+        for start, end in ((meta_end, self._profiles_start), (profiles_end, self._rows_start)):
+            if os.pread(self._file, end - start, start).strip(b"\0"):
+                raise CacheFileError(self.path, "there is something where only zeros may be")
 
     @property
     def meta(self) -> bytes:
         """The meta part, read from the file: a base does not keep megabytes of JSON in memory."""
-        return self._map[self._meta_start : self._meta_start + self.header.meta_size]
+        return os.pread(self._file, self.header.meta_size, self._meta_start)
 
-    def check_block(self, block: int) -> None:
-        """Check one block of rows, if it was not checked before.
+    def row(self, index: int) -> int:
+        """The row of a card below ``header.rows``, its block checked. Raises CacheFileError."""
+        block = index >> BLOCK_SHIFT
+        if block in self.unchecked:
+            self.check_block(block)
+        at = 2 * index
+        return int(self._words[at]) | int(self._words[at + 1]) << 32
+
+    def profiles(self, start: int, end: int) -> bytes:
+        """Octets ``[start, end)`` of the profiles part, their blocks checked.
 
         Raises:
-            CacheFileError: its octets are not those that were written.
+            CacheFileError: they are not those that were written.
+            IndexError: they do not lie in the part.
         """
-        if block not in self.unchecked:
-            return
-        if hashlib.sha256(self.block(block)).digest() != self.header.digests[32 * block : 32 * block + 32]:
-            raise CacheFileError(self.path, f"the rows of cards {block << BLOCK_SHIFT} and following are damaged")
+        if not 0 <= start <= end <= self.header.profiles_size:
+            raise IndexError(f"{start} to {end} of {self.header.profiles_size} octets")
+        if self._unchecked_profiles:
+            for block in range(start // BLOCK_BYTES, block_count(end)):
+                self._check_profiles(block)
+        return self._map[self._profiles_start + start : self._profiles_start + end]
+
+    def _check_profiles(self, block: int) -> None:
+        if block in self._unchecked_profiles:
+            self._read_block(self._profiles_start, self.header.profiles_size, block, block, "profiles")
+            self._unchecked_profiles.discard(block)
+
+    def check_block(self, block: int) -> bytes:
+        """Check one block of rows and give its octets.
+
+        Raises:
+            CacheFileError: its octets are not those that were written, or cannot be read.
+        """
+        before = block_count(self.header.profiles_size)
+        octets = self._read_block(self._rows_start, self.header.rows * ROW_BYTES, block, before + block, "rows")
         self.unchecked.discard(block)
+        self._all_checked()
+        return octets
+
+    def _read_block(self, start: int, size: int, block: int, number: int, what: str) -> bytes:
+        at = block * BLOCK_BYTES
+        try:
+            octets = os.pread(self._file, min(BLOCK_BYTES, size - at), start + at)
+        except OSError as error:
+            raise CacheFileError(self.path, f"block {block} of the {what} cannot be read: {error}") from error
+        if hashlib.sha256(octets).digest() != self._digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]:
+            raise CacheFileError(self.path, f"block {block} of the {what} is damaged")
+        return octets
+
+    def _all_checked(self) -> None:
+        if not self.unchecked:
+            self.tags, self.lows = self._words[1::2], self._words[::2]
 
     def verify_all(self) -> None:
-        """Check every block; meant for a thread, it releases the interpreter while hashing."""
-        for block in range(len(self.header.digests) // 32):
+        """Check every block that was not yet. Meant for a thread: it holds the interpreter for microseconds only."""
+        breath = Breath()
+        for block in sorted(self._unchecked_profiles):
+            self._check_profiles(block)
+            breath.take()
+        for block in sorted(self.unchecked):
             self.check_block(block)
+            breath.take()
 
-    def block(self, block: int) -> bytes:
-        """The octets of one block of rows, as in the file."""
-        start = len(self._map) - self.header.rows * ROW_BYTES + block * BLOCK_BYTES
-        return self._map[start : start + BLOCK_BYTES]
+    def row_digests(self) -> bytes:
+        """The SHA-256 of each block of the rows, one after the other."""
+        return self._digests[DIGEST_BYTES * block_count(self.header.profiles_size) :]
 
 
 def digest_block(block: bytes | memoryview) -> bytes:
-    """The digest of one block of rows, as the header keeps it."""
+    """The digest of one block, as the file keeps it."""
     return hashlib.sha256(block).digest()
 
 
@@ -150,6 +247,7 @@ def write_base(
     issue_number: int,
     created_at: int,
     meta: bytes,
+    profiles: bytes,
     rows: int,
     digests: bytes,
     blocks: Iterable[bytes | memoryview],
@@ -163,8 +261,9 @@ def write_base(
         OSError: the old file is untouched.
         ValueError: there are not as many digests as the rows need.
     """
-    if len(digests) != 32 * block_count(rows):
-        raise ValueError(f"{rows} rows need {block_count(rows)} digests")
+    needed = block_count(rows * ROW_BYTES)
+    if len(digests) != DIGEST_BYTES * needed:
+        raise ValueError(f"{rows} rows need {needed} digests")
     header = msgspec.json.encode(
         BaseHeader(
             feed=feed,
@@ -175,27 +274,34 @@ def write_base(
             rows=rows,
             meta_size=len(meta),
             meta_sha256=hashlib.sha256(meta).digest(),
-            digests=digests,
+            profiles_size=len(profiles),
         )
     )
-    begin = PREFIX.size + len(header)
-    padding = bytes(_rows_start(begin, len(meta)) - begin - len(meta))
-    front = struct.pack("<8sII", MAGIC, VERSION, len(header))
-    digest = hashlib.sha256(front + header).digest()
-    write_whole(path, itertools.chain([front + digest, header, meta, padding], blocks))
+    pieces = (profiles[start : start + BLOCK_BYTES] for start in range(0, len(profiles), BLOCK_BYTES))
+    front = header + b"".join(map(digest_block, pieces)) + digests
+    prefix = struct.pack("<8sII", MAGIC, VERSION, len(header))
+    digest = hashlib.sha256(prefix + front).digest()
+    body = [prefix + digest, front, *_filled(PREFIX.size + len(front), meta), *_filled(0, profiles)]
+    write_whole(path, itertools.chain(body, blocks))
 
 
-def _rows_start(begin: int, meta_size: int) -> int:
-    return -(-(begin + meta_size) // PAGE) * PAGE
+def block_count(octets: int) -> int:
+    """Number of blocks that so many octets take."""
+    return -(-octets // BLOCK_BYTES)
 
 
-def block_count(rows: int) -> int:
-    """Blocks that so many rows fill."""
-    return -(-rows * ROW_BYTES // BLOCK_BYTES)
+def _page(at: int) -> int:
+    return -(-at // PAGE) * PAGE
 
 
-def _swapped(view: memoryview) -> array[int]:
-    # The file is little-endian on every machine; a big-endian one pays with a copy.
-    words = array("Q", bytes(view))
+def _filled(at: int, part: bytes) -> tuple[bytes, bytes]:
+    """A part that begins at ``at``, and the zeros after it."""
+    end = at + len(part)
+    return part, bytes(_page(end) - end)
+
+
+def _swapped(rows: memoryview) -> array[int]:
+    words = array("I")
+    words.frombytes(rows)
     words.byteswap()
     return words

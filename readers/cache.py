@@ -7,7 +7,6 @@ thread; what is slow (reading, writing, hashing) happens on copies in threads an
 from __future__ import annotations
 
 import asyncio
-from array import array
 from collections.abc import Sequence
 from typing import Final
 
@@ -25,10 +24,11 @@ from entitlements.wire.feed import (
     ServiceWithdrawn,
     WorldChange,
 )
-from entitlements.wire.rows import MAX_PROFILE, STATES, pack_row
-from readers.basefile import BLOCK_SHIFT, BaseFile
+from entitlements.wire.rows import MAX_PROFILE, STATES, pack_row, unpack_row
+from readers.basefile import BaseFile
 from readers.contents import Contents
 from readers.errors import FeedError
+from readers.profiles import Added, ProfileTable
 
 SLICE: Final = 250
 """Rows applied between two turns of the event loop: measured, decisions do not notice slices of this size."""
@@ -58,42 +58,67 @@ class FeedCache:
         self.number = base.header.number
         self.issue_number = base.header.issue_number
         self.contents = contents
-        self.base = base
-        # The base's own set and the contents' own list, not copies: the look-up saves two attribute loads each.
-        self._unchecked = base.unchecked
-        self._profiles = contents.profiles
-        self._rows: memoryview | array[int] = base.rows
-        self._count = len(base.rows)
         self._overlay: dict[int, int] = {}
-        self._cards = self._count
+        self._folding: dict[int, int] = {}
+        """An overlay that is being written into a new base; nothing is added to it any more."""
+        self._cards = base.header.rows
         self.state_changes = 0
         """Changes of the state behind limits that were applied since the base."""
+        self._take_base(base)
+
+    def _take_base(self, base: BaseFile) -> None:
+        self.base = base
+        # The base's own views, not looked up there each time. Empty until all of it is checked.
+        self._tags, self._lows = base.tags, base.lows
+        self._count = base.header.rows
+        self._profiles = self.contents.profiles
+
+    def find(self, index: int, tag: int) -> tuple[CardState, int] | None:
+        """State and profile number of the card with this index and tag; None if the feed has no such card.
+
+        Raises:
+            CacheFileError: the row lies in a damaged part of the file; nothing of this cache may be believed.
+        """
+        if index in self._overlay:
+            row = self._overlay[index]
+        elif self._folding and index in self._folding:
+            row = self._folding[index]
+        else:
+            try:
+                if self._tags[index] != tag:
+                    return None
+                low = self._lows[index]
+            except IndexError:
+                return self._find_slowly(index, tag)
+            state = STATES[low & 0xF]
+            return None if state is None else (state, low >> 8 & MAX_PROFILE)
+        return _unpacked(row, tag)
+
+    def _find_slowly(self, index: int, tag: int) -> tuple[CardState, int] | None:
+        """The same where there is no such row, or as long as not all of the file is checked."""
+        if not 0 <= index < self._count:
+            return None
+        row = self.base.row(index)
+        if not self.base.unchecked:
+            self._tags, self._lows = self.base.tags, self.base.lows
+        return _unpacked(row, tag)
 
     def lookup(self, index: int, tag: int) -> Found | None:
         """State and profile of the card with this index and tag; None if the feed has no such card.
 
         Raises:
-            CacheFileError, FeedError: the row lies in a damaged part of the file, or names a profile that does not
-                exist; nothing of this cache may be believed.
+            CacheFileError, FeedError: the row or its profile lies in a damaged part of the file, or the profile does
+                not exist; nothing of this cache may be believed.
         """
-        if index in self._overlay:
-            row = self._overlay[index]
-        elif index < self._count:
-            if self._unchecked:
-                self.base.check_block(index >> BLOCK_SHIFT)
-            row = self._rows[index]
-        else:
+        found = self.find(index, tag)
+        if found is None:
             return None
-        if row >> 32 != tag:
-            return None
-        state = STATES[row & 0xF]
-        if state is None:
-            return None
+        state, number = found
         try:
-            return state, self._profiles[row >> 8 & MAX_PROFILE]
-        except IndexError:
-            problem = f"the row of card {index} names a profile that does not exist"
-        raise FeedError(self.feed, problem)
+            return state, self._profiles[number]
+        except (LookupError, msgspec.DecodeError, ValueError) as error:
+            problem = f"the row of card {index} names a profile that does not exist or cannot be read: {error}"
+            raise FeedError(self.feed, problem) from error
 
     @property
     def cards(self) -> int:
@@ -103,7 +128,7 @@ class FeedCache:
     @property
     def overlay_rows(self) -> int:
         """Rows that were changed since the base."""
-        return len(self._overlay)
+        return len(self._overlay) + len(self._folding)
 
     async def apply(self, changes: Sequence[AnyChange]) -> None:
         """Apply changes that follow ``number`` without a gap, giving way to decisions after each slice.
@@ -125,7 +150,7 @@ class FeedCache:
             if not 0 <= change.index < self._cards + MAX_INDEX_LEAP:
                 raise FeedError(self.feed, f"change {change.n} is of card {change.index}, far beyond {self._cards}")
             try:
-                profile = contents.number_of(Profile.from_wire(change.profile))
+                profile = contents.profiles.number_of(Profile.from_wire(change.profile))
                 self._overlay[change.index] = pack_row(tag=change.tag, profile=profile, state=change.state)
             except (msgspec.ValidationError, ValueError) as error:
                 raise FeedError(self.feed, f"change {change.n} cannot be read: {error}") from error
@@ -160,17 +185,32 @@ class FeedCache:
         """Whether so many profiles or ledger entries have come that a fresh snapshot is worth its transfer."""
         contents, holdings = self.contents, self.contents.holdings
         return (
-            len(contents.profiles) - contents.profiles_at_base > MAX_PROFILE_GROWTH
+            contents.profiles.count - contents.profiles_at_base > MAX_PROFILE_GROWTH
             or holdings.units.count - holdings.units_at_base > MAX_STATE_GROWTH
         )
 
-    def overlay(self) -> dict[int, int]:
-        """A copy of the rows changed since the base."""
-        return dict(self._overlay)
+    def fold(self) -> dict[int, int]:
+        """The rows changed since the base, for a new base; changes from now on are kept apart from them."""
+        self.unfold()
+        self._folding, self._overlay = self._overlay, {}
+        return self._folding
 
-    def swap_base(self, base: BaseFile, folded: dict[int, int], *, state_changes: int = 0) -> None:
-        """Go over to a base into which ``folded`` (an earlier :meth:`overlay`) and so many changes were written."""
+    def unfold(self) -> None:
+        """Take back a :meth:`fold` from which no base came."""
+        if self._folding:
+            self._overlay = self._folding | self._overlay
+            self._folding = {}
+
+    def swap_base(self, base: BaseFile, folded: Added, *, state_changes: int = 0) -> None:
+        """Go over to a base into which the rows of :meth:`fold`, the profiles ``folded`` and so many changes went."""
         self.state_changes -= state_changes
-        self._overlay = {index: row for index, row in self._overlay.items() if folded.get(index) != row}
-        self.base, self._unchecked = base, base.unchecked
-        self._rows, self._count = base.rows, len(base.rows)
+        profiles = ProfileTable(base.profiles)
+        profiles.adopt(self.contents.profiles.added, folded)
+        self.contents.profiles = profiles
+        self._folding = {}
+        self._take_base(base)
+
+
+def _unpacked(row: int, tag: int) -> tuple[CardState, int] | None:
+    of_card, profile, state = unpack_row(row)
+    return None if of_card != tag or state is None else (state, profile)

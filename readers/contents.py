@@ -1,22 +1,21 @@
-"""What the rows of a feed refer to, out of the ``meta`` part and back.
+"""What the rows of a feed refer to, out of the ``meta`` part of a snapshot or of a base and back.
 
-Profiles, documents, world, keys, horizon, and the state behind limits.
+Profiles, documents, world, keys, horizon, and the state behind limits. In a snapshot the profiles are in the meta part,
+as JSON; in a base they are a part of their own, packed (:mod:`readers.profiles`).
 """
 
 from __future__ import annotations
 
-import time
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from entitlements.profile import Profile
-from entitlements.wire.feed import FORMAT, FeedWorld, Horizon, ProfileWire, ServiceEntry
+from entitlements.wire.feed import FORMAT, FeedWorld, Horizon, ServiceEntry
+from readers.breath import Breath
 from readers.errors import SnapshotRefusedError, UnknownFormatError
 from readers.holdings import Holdings, RawState
-
-SLICE: Final = 100
-"""Profiles read or written between two pauses that let the event loop have the interpreter."""
+from readers.profiles import ProfileTable, empty_table
 
 
 class _Formatted(msgspec.Struct):
@@ -24,11 +23,14 @@ class _Formatted(msgspec.Struct):
 
 
 class _Meta(msgspec.Struct, frozen=True, kw_only=True):
-    """:class:`entitlements.wire.feed.Meta` with the items of its state unread."""
+    """:class:`entitlements.wire.feed.Meta` with its profiles and the items of its state unread.
+
+    In a base it has no profiles.
+    """
 
     format: str
     horizon: Horizon
-    profiles: list[ProfileWire]
+    profiles: list[msgspec.Raw] = []
     services: list[ServiceEntry]
     world: FeedWorld
     keys: dict[str, Any]
@@ -41,12 +43,12 @@ class Contents:
     Belongs to one feed; changed by the feed's changes only.
     """
 
-    __slots__ = ("_numbers", "holdings", "horizon", "keys", "profiles", "profiles_at_base", "services", "world")
+    __slots__ = ("holdings", "horizon", "keys", "profiles", "profiles_at_base", "services", "world")
 
     def __init__(
         self,
         *,
-        profiles: list[Profile],
+        profiles: ProfileTable,
         services: dict[str, ServiceEntry],
         world: FeedWorld,
         keys: dict[str, Any],
@@ -55,52 +57,36 @@ class Contents:
     ) -> None:
         self.holdings = Holdings() if holdings is None else holdings
         self.profiles = profiles
-        self.profiles_at_base = len(profiles)
+        self.profiles_at_base = profiles.count
+        """Profiles there were when these contents were read from a snapshot or base."""
         self.services = services
         self.world = world
         self.keys = keys
         self.horizon = horizon
-        self._numbers: dict[Profile, int] | None = None
-
-    def number_of(self, profile: Profile) -> int:
-        """The number of a profile, a new one if it was not seen before."""
-        if self._numbers is None:
-            # Made at the first change, not at the cold start: a gate that starts offline never needs it.
-            self._numbers = {}
-            for number, of_base in enumerate(self.profiles):
-                self._numbers.setdefault(of_base, number)
-        known = self._numbers.get(profile)
-        if known is not None:
-            return known
-        self._numbers[profile] = added = len(self.profiles)
-        self.profiles.append(profile)
-        return added
 
 
-def read_contents(meta: bytes, *, feed: str) -> Contents:
-    """Read a ``meta`` part whose digest was checked. Meant for a thread.
+def read_contents(meta: bytes, *, feed: str, profiles: ProfileTable | None = None) -> Contents:
+    """Read a ``meta`` part whose digest was checked: a snapshot's, or a base's with its ``profiles``.
+
+    Meant for a thread.
 
     Raises:
         UnknownFormatError: it is of a version that this reader does not know.
         SnapshotRefusedError: it does not have the form of that version.
     """
-    profiles: list[Profile] = []
     try:
         version = msgspec.json.decode(meta, type=_Formatted).format
         if version != FORMAT:
             raise UnknownFormatError(feed, f"format {version!r} is not known to this reader, only {FORMAT!r}")
         wire = msgspec.json.decode(meta, type=_Meta)
-        for position, item in enumerate(wire.profiles):
-            profiles.append(Profile.from_wire(item))
-            if position % SLICE == 0:
-                time.sleep(0)
+        if profiles is None:
+            profiles = _profiles(wire.profiles)
         holdings = Holdings.read(wire.state)
     except (msgspec.DecodeError, ValueError) as error:
         raise SnapshotRefusedError(feed, f"the meta part cannot be read: {error}") from error
-    services = {str(entry.document.get("id")): entry for entry in wire.services}
     return Contents(
         profiles=profiles,
-        services=services,
+        services={str(entry.document.get("id")): entry for entry in wire.services},
         world=wire.world,
         keys=wire.keys,
         horizon=wire.horizon,
@@ -108,8 +94,15 @@ def read_contents(meta: bytes, *, feed: str) -> Contents:
     )
 
 
+def _profiles(raws: list[msgspec.Raw]) -> ProfileTable:
+    table, breath = empty_table(), Breath()
+    for raw in raws:
+        table.append(Profile.from_wire(msgspec.json.decode(raw)))
+        breath.take()
+    return table
+
+
 def write_contents(
-    profiles: list[Profile],
     services: list[ServiceEntry],
     *,
     world: FeedWorld,
@@ -117,13 +110,8 @@ def write_contents(
     horizon: Horizon,
     holdings: Holdings | None = None,
 ) -> bytes:
-    """The ``meta`` part of these contents. Meant for a thread, so the arguments are copies that nobody changes."""
-    wires = []
-    for position, profile in enumerate(profiles):
-        wires.append(profile.to_wire())
-        if position % SLICE == 0:
-            time.sleep(0)
+    """The ``meta`` part of a base. Meant for a thread, so the arguments are copies that nobody changes."""
     state = RawState() if holdings is None else holdings.write()
     return msgspec.json.encode(
-        _Meta(format=FORMAT, horizon=horizon, profiles=wires, services=services, world=world, keys=keys, state=state)
+        _Meta(format=FORMAT, horizon=horizon, services=services, world=world, keys=keys, state=state)
     )

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 from entitlements.compile import CompiledService, compile_profile, compile_service
 from entitlements.documents import load_services
 from entitlements.facts import PersonFacts, Span
 from entitlements.model import CardState, Instant, PersonId, SiteId, TenantId
 from entitlements.profile import Horizon, Profile
-from entitlements.wire.feed import FeedWorld
+from entitlements.wire.feed import FeedWorld, ServiceEntry
 from entitlements.wire.feed import Horizon as WireHorizon
-from entitlements.wire.rows import pack_row
+from entitlements.wire.rows import ROW_BYTES, pack_row
 from entitlements.world import World, load_world
-from readers.basefile import BLOCK_BYTES, BaseFile, digest_block, write_base
+from readers.basefile import BLOCK_BYTES, digest_block, write_base
 from readers.cache import FeedCache
-from readers.contents import read_contents, write_contents
+from readers.contents import write_contents
+from readers.feedstore import open_cache as open_cache_file
+from readers.profiles import pack_profiles
 
 VECTORS: Final = Path(__file__).resolve().parents[1] / "vectors" / "decisions"
 NOW: Final = Instant(1_780_308_000)
@@ -50,16 +52,17 @@ def profile_of(compiled: CompiledService, facts: PersonFacts) -> Profile:
     return compile_profile(facts, [compiled], world(), horizon)
 
 
-def write_rows(rows: array[int], profiles: list[Profile]) -> Path:
-    """A base file of these rows."""
+def write_rows(
+    rows: array[int], profiles: list[Profile], documents: Sequence[dict[str, Any]] = (), everything: Any = None
+) -> Path:
+    """A base file of these rows, profiles, documents and (a ``rescard.world/1`` object) what they refer to."""
     folder = TemporaryDirectory(prefix="rescard-bench-")
     _folders.append(folder)
-    octets = rows.tobytes()
+    octets = memoryview(rows).cast("B")
     blocks = [octets[start : start + BLOCK_BYTES] for start in range(0, len(octets), BLOCK_BYTES)]
     meta = write_contents(
-        profiles,
-        [],
-        world=FeedWorld(world={"schema": "rescard.world/1", "tenants": {}}, sites={}),
+        [ServiceEntry(version=1, document=document) for document in documents],
+        world=FeedWorld(world=everything or {"schema": "rescard.world/1", "tenants": {}}, sites={}),
         keys={"keys": []},
         horizon=WireHorizon(begins=NOW - DAY, ends=NOW + 35 * DAY),
     )
@@ -72,7 +75,8 @@ def write_rows(rows: array[int], profiles: list[Profile]) -> Path:
         issue_number=1,
         created_at=NOW,
         meta=meta,
-        rows=len(rows),
+        profiles=pack_profiles(profiles),
+        rows=len(octets) // ROW_BYTES,
         digests=b"".join(map(digest_block, blocks)),
         blocks=blocks,
     )
@@ -81,9 +85,9 @@ def write_rows(rows: array[int], profiles: list[Profile]) -> Path:
 
 def open_cache(path: Path) -> FeedCache:
     """A reader's cache over a base file, every block checked."""
-    base = BaseFile(path, feed=FEED)
-    base.verify_all()
-    return FeedCache(base, read_contents(base.meta, feed=FEED))
+    cache = open_cache_file(path, FEED)
+    cache.base.verify_all()
+    return cache
 
 
 def small_cache(cards: Mapping[int, tuple[int, Profile]]) -> FeedCache:

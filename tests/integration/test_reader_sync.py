@@ -256,15 +256,20 @@ async def test_cards_of_a_key_taken_out_are_refused_at_once(service: FakeService
     assert service.tap_list()[1]["reason"] == "bad_signature"
 
 
-async def test_a_cache_damaged_while_the_reader_was_off_is_rebuilt(service: FakeService, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["header", "profiles", "rows", "half gone", "empty"])
+async def test_a_cache_damaged_while_the_reader_was_off_is_rebuilt(
+    service: FakeService, tmp_path: Path, where: str
+) -> None:
     card = service.council.issue(in_snapshot=True)
     settings = site_settings(service.url, tmp_path)
     async with running(settings, Devices()) as daemon:
         await ready(daemon)
         base = daemon.feeds["wcc/leisure"]._store.path
     data = bytearray(base.read_bytes())
-    data[-3] ^= 0x40  # in the rows: found when they are used or checked
-    base.write_bytes(data)
+    rows = len(data) - 8 * len(service.council.rows)
+    # What is in the header is found at the start, the others when they are used or checked.
+    data[{"header": 20, "profiles": rows - 4096, "rows": rows + 3}.get(where, 0)] ^= 0x40
+    base.write_bytes({"half gone": data[: len(data) // 2], "empty": b""}.get(where, data))
     async with running(settings, Devices(), code=None) as daemon:
         await until(lambda: list(base.parent.glob("*.damaged-*")))
         await ready(daemon)

@@ -10,13 +10,14 @@ from typing import Any, cast
 from entitlements.model import Outcome, Reason, SiteId
 from entitlements.wire.feed import AnyChange, ServiceChange, ServiceWithdrawn, WorldChange
 from readers.background import SiteState
-from readers.basefile import BaseFile, digest_block, write_base
+from readers.basefile import digest_block, write_base
 from readers.cache import FeedCache
 from readers.catalogue import Catalogue
 from readers.clock import TrustedClock
-from readers.contents import read_contents
+from readers.contents import read_contents, write_contents
 from readers.errors import CacheFileError, FeedError
 from readers.feed import Feed
+from readers.feedstore import open_cache
 from readers.gate import Gate
 from readers.journal import Journal
 from readers.judgement import Judgement, Place
@@ -30,6 +31,7 @@ def base_of(council: Council, path: Path) -> FeedCache:
     """The council's snapshot as a base file, opened."""
     _, parts = council.snapshot()
     meta = next(data for data in parts.values() if data.startswith(b"{"))
+    contents = read_contents(meta, feed=council.feed)
     rows = council.rows.tobytes()
     blocks = [rows[start : start + 65536] for start in range(0, len(rows), 65536)]
     write_base(
@@ -39,13 +41,19 @@ def base_of(council: Council, path: Path) -> FeedCache:
         number=council.number,
         issue_number=council.issue_number,
         created_at=council.created_at,
-        meta=meta,
+        meta=write_contents(
+            list(contents.services.values()),
+            world=contents.world,
+            keys=contents.keys,
+            horizon=contents.horizon,
+            holdings=contents.holdings,
+        ),
+        profiles=contents.profiles.packed(contents.profiles.added),
         rows=len(council.rows),
         digests=b"".join(map(digest_block, blocks)),
         blocks=blocks,
     )
-    base = BaseFile(path, feed=council.feed)
-    return FeedCache(base, read_contents(base.meta, feed=council.feed))
+    return open_cache(path, council.feed)
 
 
 class StillFeed:

@@ -1,0 +1,56 @@
+"""Giving way to decisions during long work: a slice of time at most, then a turn for whoever waits.
+
+By time, not by count: a thousand changes of one kind take a millisecond, a thousand of another take forty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+SLICE_SECONDS: Final = 250e-6
+"""Longest piece of work between two turns: as long as a decision or three, 5 to 100 us each."""
+PAUSE_SECONDS: Final = 50e-6
+"""How long a thread sleeps between pieces. ``sleep(0)`` would be back before the event loop's thread, which waits for
+the interpreter, has woken up; then it gets its turn only after the interpreter's own switch interval, 5 ms."""
+CHECK_EVERY: Final = 16
+"""Steps in a thread between two looks at the clock."""
+
+
+class Breath:
+    """In a thread: call :meth:`take` after each small step."""
+
+    __slots__ = ("_clock", "_steps", "_until")
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._steps = 0
+        self._until = clock() + SLICE_SECONDS
+
+    def take(self) -> None:
+        """Let the event loop have the interpreter, if this piece has lasted long enough."""
+        self._steps += 1
+        if self._steps % CHECK_EVERY == 0 and self._clock() > self._until:
+            time.sleep(PAUSE_SECONDS)
+            self._until = self._clock() + SLICE_SECONDS
+
+
+class Turns:
+    """In the event loop: ``if turns.over(): await turns.give()`` after each small step."""
+
+    __slots__ = ("_clock", "_until")
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._until = clock() + SLICE_SECONDS
+
+    def over(self) -> bool:
+        """Whether this piece has lasted long enough."""
+        return self._clock() > self._until
+
+    async def give(self) -> None:
+        """Let all else that is ready have its turn."""
+        await asyncio.sleep(0)
+        self._until = self._clock() + SLICE_SECONDS
