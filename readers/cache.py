@@ -24,7 +24,7 @@ from entitlements.wire.feed import (
     ServiceWithdrawn,
     WorldChange,
 )
-from entitlements.wire.rows import MAX_PROFILE, STATES, pack_row, unpack_row
+from entitlements.wire.rows import STATES, pack_row, unpack_row
 from readers.basefile import BaseFile
 from readers.contents import Contents
 from readers.errors import FeedError
@@ -68,7 +68,8 @@ class FeedCache:
 
     def _take_base(self, base: BaseFile) -> None:
         self.base = base
-        # The base's own views, not looked up there each time. Empty until all of it is checked.
+        # The base's own views, not looked up there each time. Empty until all of it is checked, and while folding: what
+        # is rare is asked for only where these find nothing.
         self._tags, self._lows = base.tags, base.lows
         self._count = base.header.rows
         self._profiles = self.contents.profiles
@@ -80,26 +81,24 @@ class FeedCache:
             CacheFileError: the row lies in a damaged part of the file; nothing of this cache may be believed.
         """
         if index in self._overlay:
-            row = self._overlay[index]
-        elif self._folding and index in self._folding:
-            row = self._folding[index]
-        else:
-            try:
-                if self._tags[index] != tag:
-                    return None
-                low = self._lows[index]
-            except IndexError:
-                return self._find_slowly(index, tag)
-            state = STATES[low & 0xF]
-            return None if state is None else (state, low >> 8 & MAX_PROFILE)
-        return _unpacked(row, tag)
+            return _unpacked(self._overlay[index], tag)
+        try:
+            if self._tags[index] != tag:
+                return None
+            low = self._lows[index]
+        except IndexError:
+            return self._find_slowly(index, tag)
+        state = STATES[low & 0xF]
+        return None if state is None else (state, low >> 8)
 
     def _find_slowly(self, index: int, tag: int) -> tuple[CardState, int] | None:
-        """The same where there is no such row, or as long as not all of the file is checked."""
+        """The same where there is no such row, while not all of the file is checked, and while a new one is written."""
+        if index in self._folding:
+            return _unpacked(self._folding[index], tag)
         if not 0 <= index < self._count:
             return None
         row = self.base.row(index)
-        if not self.base.unchecked:
+        if not self._folding:
             self._tags, self._lows = self.base.tags, self.base.lows
         return _unpacked(row, tag)
 
@@ -193,6 +192,7 @@ class FeedCache:
         """The rows changed since the base, for a new base; changes from now on are kept apart from them."""
         self.unfold()
         self._folding, self._overlay = self._overlay, {}
+        self._tags = self._lows = self.base.tags[:0]
         return self._folding
 
     def unfold(self) -> None:
