@@ -7,6 +7,7 @@ key that the reader names is not looked at.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -108,7 +109,7 @@ async def post_taps(
     told = False
     # Tenants in the order of their names, as everybody does who locks several.
     for council in sorted(by_council.keys() | (unused.keys() & enrolled)):
-        async with as_tenant(conn, council):
+        async with nullcontext() if council == tenant else as_tenant(conn, council):
             told |= await _post_council(conn, council, tenant, reader["reader_id"], by_council.get(council, ()), now)
             if council in unused:
                 told |= await give_back(conn, council, tenant, unused[council], now)

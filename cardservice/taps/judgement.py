@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +34,21 @@ INT8: Final = 2**63 - 1
 _PRINTABLE: Final = re.compile(r"[^\x00-\x1f\x7f]*")
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _TENANT: Final = re.compile(r"[a-z][a-z0-9-]{1,15}")
+_TEXTS: Final = (
+    ("lane", 64, _PRINTABLE),
+    ("reason", 80, _WORD),
+    ("media", 32, _WORD),
+    ("card_tenant", 16, _TENANT),
+    ("service", 128, _PRINTABLE),
+    ("band", 64, _PRINTABLE),
+    ("feed", 96, _PRINTABLE),
+    ("detail", 1000, _PRINTABLE),
+    ("item", 100, _PRINTABLE),
+)
+"""Members of a tap that are texts, the most characters of each, and which."""
+_texts_of: Callable[[Tap], tuple[str | None, ...]] = attrgetter(*(name for name, _, _ in _TEXTS))
+_NUMBERS: Final = (("service_version", INT4), ("feed_number", INT8), ("acts_for", INT4))
+"""Members that are numbers from 0 to this."""
 _decoder: msgspec.json.Decoder[Tap | Passage] = msgspec.json.Decoder(Tap | Passage)
 
 Rejected = str
@@ -75,24 +92,12 @@ def _moment_problem(milliseconds: int, now: datetime) -> str | None:
 def _tap_problem(tap: Tap, site: str) -> str | None:
     if tap.site != site:
         return f"This reader works at {site}, not at the site of the item."
-    for name, value, longest, pattern in (
-        ("lane", tap.lane, 64, _PRINTABLE),
-        ("reason", tap.reason, 80, _WORD),
-        ("media", tap.media, 32, _WORD),
-        ("card_tenant", tap.card_tenant, 16, _TENANT),
-        ("service", tap.service, 128, _PRINTABLE),
-        ("band", tap.band, 64, _PRINTABLE),
-        ("feed", tap.feed, 96, _PRINTABLE),
-        ("detail", tap.detail, 1000, _PRINTABLE),
-        ("item", tap.item, 100, _PRINTABLE),
-    ):
-        if value is not None and not (0 < len(value) <= longest and pattern.fullmatch(value)):
-            return f"The member {name} is empty, too long or has characters that do not belong there."
-    for name, number, largest in (
-        ("service_version", tap.service_version, INT4),
-        ("feed_number", tap.feed_number, INT8),
-        ("acts_for", tap.acts_for, INT4),
-    ):
+    try:
+        _see_texts(_texts_of(tap))
+    except _UnfitError as unfit:
+        return f"The member {unfit} is empty, too long or has characters that do not belong there."
+    for name, largest in _NUMBERS:
+        number = getattr(tap, name)
         if number is not None and not 0 <= number <= largest:
             return f"The member {name} is out of range."
     if tap.pence is not None and abs(tap.pence) > INT4:
@@ -100,6 +105,25 @@ def _tap_problem(tap: Tap, site: str) -> str | None:
     if abs(tap.clock_offset_ms) > MAX_OFFSET_MS:
         return "The member clock_offset_ms is out of range."
     return _card_problem(tap) or _effects_problem(tap)
+
+
+class _UnfitError(Exception):
+    """The name of a member."""
+
+
+@lru_cache(maxsize=1024)
+def _see_texts(values: tuple[str | None, ...]) -> None:
+    """Look at the texts of a tap, in the order of ``_TEXTS``.
+
+    The taps of a gate differ in little else than id, card and time, so most of these were seen before. Only what is in
+    order is remembered, and so nothing that is longer than it may be.
+
+    Raises:
+        _UnfitError: one of them is not in order.
+    """
+    for (name, longest, pattern), value in zip(_TEXTS, values, strict=True):
+        if value is not None and not (0 < len(value) <= longest and pattern.fullmatch(value)):
+            raise _UnfitError(name)
 
 
 def _card_problem(tap: Tap) -> str | None:
@@ -124,6 +148,7 @@ def _effects_problem(tap: Tap) -> str | None:
     return None
 
 
+@lru_cache(maxsize=2048)
 def card_bytes(text: str) -> bytes:
     """The card id of its base64url text.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +19,24 @@ log = structlog.get_logger("taps")
 STORED = TapResult(result="stored")
 DUPLICATE = TapResult(result="duplicate")
 OTHER = TapResult(result="rejected", problem="Another item was stored under this tap_id before.")
+_ALIKE: Final = {
+    "site": "sites",
+    "lane": "lanes",
+    "direction": "directions",
+    "card_tenant": "card_tenants",
+    "service": "services",
+    "service_version": "service_versions",
+    "outcome": "outcomes",
+    "reason": "reasons",
+    "band": "bands",
+    "pence": "pence",
+    "media": "media",
+    "feed": "feeds",
+    "online": "online",
+    "clock_trusted": "clock_trusted",
+}
+"""Members of which a batch has few combinations, and the parameters of ``add_taps`` for them: sent once for each."""
+_alike: Callable[[Tap], tuple[Any, ...]] = attrgetter(*_ALIKE)
 
 
 async def store(
@@ -32,7 +51,7 @@ async def store(
     for kind in (Tap, Passage):
         # Sorted by id, so that two uploads of the same items wait for each other and never for ever.
         places = [place for place, item in enumerate(items) if isinstance(item, kind)]
-        places.sort(key=lambda place: items[place].tap_id)  # type: ignore[union-attr]  # strings were left out above
+        places.sort(key=lambda place: items[place].tap_id.int)  # type: ignore[union-attr]  # strings were left out above
         if places:
             chosen: list[Any] = [items[place] for place in places]
             for place, result in zip(places, await _store_kind(conn, tenant, reader_id, chosen), strict=True):
@@ -43,9 +62,12 @@ async def store(
 async def _store_kind(
     conn: Connection, tenant: str, reader_id: UUID, items: Sequence[Tap | Passage]
 ) -> list[TapResult]:
+    first: dict[UUID, Tap | Passage] = {}
+    for item in items:
+        first.setdefault(item.tap_id, item)
     try:
         async with conn.transaction():
-            new = await _insert(conn, tenant, reader_id, items)
+            new = await _insert(conn, tenant, reader_id, list(first.values()))
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
         # One value slipped past the judgement. It must not hold up the rest: find it by halving.
         if len(items) == 1:
@@ -56,40 +78,36 @@ async def _store_kind(
             *await _store_kind(conn, tenant, reader_id, items[:middle]),
             *await _store_kind(conn, tenant, reader_id, items[middle:]),
         ]
+    if len(new) == len(items):
+        return [STORED] * len(items)
+    kept = await _kept(conn, tenant, items)
     results: list[TapResult] = []
-    kept = await _kept(conn, tenant, [item for item in items if _said(item) not in new])
     for item in items:
-        said = _said(item)
-        if said in new:
-            new.remove(said)
-            kept.add(said)
+        if item.tap_id in new:
+            new.remove(item.tap_id)
             results.append(STORED)
         else:
-            results.append(DUPLICATE if said in kept else OTHER)
+            results.append(DUPLICATE if _said(item) in kept else OTHER)
     return results
 
 
-async def _insert(conn: Connection, tenant: str, reader_id: UUID, items: Sequence[Tap | Passage]) -> set[Any]:
+async def _insert(conn: Connection, tenant: str, reader_id: UUID, items: Sequence[Any]) -> set[UUID]:
+    """Ids of those that were new."""
     if isinstance(items[0], Tap):
-        columns: dict[str, list[Any]] = {name: [] for name in _tap_columns(items[0])}
-        for item in items:
-            for name, value in _tap_columns(item).items():
-                columns[name].append(value)
-        rows = queries().taps.add_taps(conn, tenant=tenant, reader_id=reader_id, **columns)
+        rows = queries().taps.add_taps(conn, tenant=tenant, reader_id=reader_id, **_columns(items))
     else:
         rows = queries().taps.add_passages(
             conn,
             tenant=tenant,
             tap_ids=[item.tap_id for item in items],
-            outcomes=[item.result for item in items if isinstance(item, Passage)],
+            outcomes=[item.result for item in items],
             moments=[moment(item.at) for item in items],
         )
-    return {tuple(row) async for row in rows}
+    return {row["tap_id"] async for row in rows}
 
 
 async def _kept(conn: Connection, tenant: str, items: Sequence[Tap | Passage]) -> set[Any]:
-    if not items:
-        return set()
+    """What stands under the ids of these."""
     query = queries().taps.kept_taps if isinstance(items[0], Tap) else queries().taps.kept_passages
     return {tuple(row) async for row in query(conn, tenant=tenant, tap_ids=[item.tap_id for item in items])}
 
@@ -101,30 +119,21 @@ def _said(item: Tap | Passage) -> tuple[Any, ...]:
     return item.tap_id, item.site, item.lane, moment(item.at), str(item.outcome), item.reason
 
 
-def _tap_columns(tap: Any) -> dict[str, Any]:
+def _columns(taps: Sequence[Tap]) -> dict[str, list[Any]]:
+    """The parameters of ``add_taps``."""
+    places: dict[tuple[Any, ...], int] = {}
+    alike = [places.setdefault(_alike(tap), len(places) + 1) for tap in taps]
     return {
-        "tap_ids": tap.tap_id,
-        "sites": tap.site,
-        "lanes": tap.lane,
-        "directions": tap.direction,
-        "moments": moment(tap.at),
-        "card_tenants": tap.card_tenant,
-        "cards": card_bytes(tap.card) if tap.card is not None else None,
-        "services": tap.service,
-        "service_versions": tap.service_version,
-        "outcomes": str(tap.outcome),
-        "reasons": tap.reason,
-        "bands": tap.band,
-        "pence": tap.pence,
+        "places": alike,
+        "tap_ids": [tap.tap_id for tap in taps],
+        "moments": [moment(tap.at) for tap in taps],
+        "cards": [None if tap.card is None else card_bytes(tap.card) for tap in taps],
         # As text: the statement casts it, which spares a codec for arrays of JSON.
-        "effects": msgspec.json.encode(tap.effects).decode(),
-        "media": tap.media,
-        "feeds": tap.feed,
-        "feed_numbers": tap.feed_number,
-        "online": tap.online,
-        "clock_trusted": tap.clock_trusted,
-        "clock_offsets": tap.clock_offset_ms,
-        "details": tap.detail,
-        "acting": tap.acts_for,
-        "items": tap.item,
+        "effects": [msgspec.json.encode(tap.effects).decode() if tap.effects else "[]" for tap in taps],
+        "feed_numbers": [tap.feed_number for tap in taps],
+        "clock_offsets": [tap.clock_offset_ms for tap in taps],
+        "details": [tap.detail for tap in taps],
+        "acting": [tap.acts_for for tap in taps],
+        "items": [tap.item for tap in taps],
+        **dict(zip(_ALIKE.values(), map(list, zip(*places, strict=True)), strict=True)),
     }

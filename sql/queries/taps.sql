@@ -4,30 +4,34 @@
 SELECT pg_advisory_xact_lock(hashtextextended('rescard.site/' || :tenant::text || '/' || :site::text, 0));
 
 -- name: add_taps
--- Stores a batch; comes back with what was new. A tap_id that is there already is left as it was.
+-- Stores a batch; comes back with the ids that were new. A tap_id that is there already is left as it was. What many taps
+-- have alike is sent once, and each names it by its place. In the order of the ids: so two uploads of the same taps wait
+-- for each other and never for ever.
 INSERT INTO tap (
     tenant, reader_id, tap_id, site_id, lane_id, direction, happened_at, card_tenant, card_id, service_id,
     service_version, outcome, reason, band, pence, effects, media, feed, feed_number, online, clock_trusted,
     clock_offset_ms, detail, acts_for, item
 )
 SELECT
-    :tenant, :reader_id, item.tap_id, item.site_id, item.lane_id, item.direction, item.happened_at, item.card_tenant,
-    item.card_id, item.service_id, item.service_version, item.outcome, item.reason, item.band, item.pence,
-    item.effects::jsonb, item.media, item.feed, item.feed_number, item.online, item.clock_trusted,
-    item.clock_offset_ms, item.detail, item.acts_for, item.item
+    :tenant, :reader_id, own.tap_id, alike.site_id, alike.lane_id, alike.direction, own.happened_at, alike.card_tenant,
+    own.card_id, alike.service_id, alike.service_version, alike.outcome, alike.reason, alike.band, alike.pence,
+    own.effects::jsonb, alike.media, alike.feed, own.feed_number, alike.online, alike.clock_trusted,
+    own.clock_offset_ms, own.detail, own.acts_for, own.item
 FROM unnest(
-    :tap_ids::uuid[], :sites::text[], :lanes::text[], :directions::text[], :moments::timestamptz[],
-    :card_tenants::text[], :cards::bytea[], :services::text[], :service_versions::integer[], :outcomes::text[],
-    :reasons::text[], :bands::text[], :pence::integer[], :effects::text[], :media::text[], :feeds::text[],
-    :feed_numbers::bigint[], :online::boolean[], :clock_trusted::boolean[], :clock_offsets::bigint[], :details::text[],
-    :acting::integer[], :items::text[]
-) AS item (
-    tap_id, site_id, lane_id, direction, happened_at, card_tenant, card_id, service_id, service_version, outcome,
-    reason, band, pence, effects, media, feed, feed_number, online, clock_trusted, clock_offset_ms, detail,
-    acts_for, item
-)
+    :places::integer[], :tap_ids::uuid[], :moments::timestamptz[], :cards::bytea[], :effects::text[],
+    :feed_numbers::bigint[], :clock_offsets::bigint[], :details::text[], :acting::integer[], :items::text[]
+) AS own (place, tap_id, happened_at, card_id, effects, feed_number, clock_offset_ms, detail, acts_for, item)
+JOIN unnest(
+    :sites::text[], :lanes::text[], :directions::text[], :card_tenants::text[], :services::text[],
+    :service_versions::integer[], :outcomes::text[], :reasons::text[], :bands::text[], :pence::integer[], :media::text[],
+    :feeds::text[], :online::boolean[], :clock_trusted::boolean[]
+) WITH ORDINALITY AS alike (
+    site_id, lane_id, direction, card_tenant, service_id, service_version, outcome, reason, band, pence, media, feed,
+    online, clock_trusted, place
+) ON alike.place = own.place
+ORDER BY own.tap_id
 ON CONFLICT (tenant, tap_id) DO NOTHING
-RETURNING tap_id, site_id, lane_id, happened_at, outcome, reason;
+RETURNING tap_id;
 
 -- name: kept_taps
 -- What stands under these ids.
@@ -36,12 +40,13 @@ FROM tap
 WHERE tenant = :tenant AND tap_id = ANY (:tap_ids::uuid[]);
 
 -- name: add_passages
--- Stores what passage contacts said; comes back with what was new.
+-- Stores what passage contacts said; comes back with the ids that were new.
 INSERT INTO passage (tenant, tap_id, result, happened_at)
 SELECT :tenant, item.tap_id, item.result, item.happened_at
 FROM unnest(:tap_ids::uuid[], :outcomes::text[], :moments::timestamptz[]) AS item (tap_id, result, happened_at)
+ORDER BY item.tap_id
 ON CONFLICT (tenant, tap_id) DO NOTHING
-RETURNING tap_id, result, happened_at;
+RETURNING tap_id;
 
 -- name: kept_passages
 -- What stands under these ids.
