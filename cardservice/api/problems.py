@@ -19,13 +19,16 @@ TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    406: "Not in a form that was asked for",
     409: "It does not fit the present state",
     410: "No longer kept",
     413: "The body is too large",
     415: "Wrong media type",
+    416: "No such part of it",
     422: "The request has wrong values",
     429: "Too many requests",
     500: "Something failed on our side",
+    501: "Not offered here",
     503: "Not available just now",
 }
 

@@ -14,7 +14,7 @@ from cardservice.settings import Settings
 
 INDEX_SECRET_BYTES: Final = 32
 """Key of the permutation that numbers cards; as strong as the keys that sign them."""
-FIRST_KEYS: Final[tuple[Purpose, ...]] = ("card", "feed")
+FIRST_KEYS: Final[tuple[Purpose, ...]] = ("card", "feed", "status")
 LEAP_BIRTHDAYS: Final = ("03-01", "02-28")
 _TENANT = re.compile(r"[a-z][a-z0-9-]{1,15}")
 
@@ -34,7 +34,7 @@ async def create_tenant(
     leap_birthday: str = "03-01",
     brand: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add a council, with active keys that sign cards and feeds.
+    """Add a council, with active keys that sign cards, feeds and the status list.
 
     Args:
         conn: a transaction of this tenant.

@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from cardservice.app import PLATFORM
+from cardservice.catalogue.tenants import FIRST_KEYS
 from cardservice.db import queries
 from cardservice.errors import UnsealError
 from cardservice.keys.store import KeyStore
@@ -131,6 +132,14 @@ async def test_the_key_set_of_another_purpose_is_another_one(service: Service):
     assert not feed & await _kids(service)
 
 
+async def test_whoever_reads_status_lists_finds_their_key_before_the_first_list(service: Service):
+    status, body, _ = await _jwks(service, "?purpose=status", tenant="rbkc")
+    assert (status, len(body["keys"])) == (200, 1)
+    async with service.http.get(f"{service.url}/v1/tenants/rbkc/status") as response:
+        kid = jwt.get_unverified_header(await response.text())["kid"]
+    assert kid == body["keys"][0]["kid"]
+
+
 @pytest.mark.parametrize("tenant", ["nobody", "*", "%2A", "WCC", "x" * 100, "wcc%00"])
 async def test_no_name_of_a_council_opens_the_keys_of_all(service: Service, tenant: str):
     status, problem, _ = await _jwks(service, tenant=tenant)
@@ -145,7 +154,7 @@ async def test_a_stolen_database_signs_no_card(service: Service):
     conn = await asyncpg.connect(service.settings.database_url)
     try:
         rows = await conn.fetch("SELECT private_sealed, public_jwk::text FROM signing_key")
-        assert len(rows) == 4
+        assert len(rows) == 2 * len(FIRST_KEYS)
         forms = (
             secret,
             secret.hex().encode(),

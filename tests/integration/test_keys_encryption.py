@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cardservice.app import PLATFORM
+from cardservice.catalogue.tenants import FIRST_KEYS
 from cardservice.db import Database
 from cardservice.errors import KeyTokenError, SettingError
 from cardservice.keys.encryption import KeyEncryption
@@ -31,6 +32,8 @@ from tests.support.token import PIN, SoftToken, soft_token
 
 NEW = "another secret, which is of at least thirty-two characters"
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "keys.md"
+KEYS = 2 * len(FIRST_KEYS)
+"""Signing keys of two new councils."""
 HELD = 4712
 """An advisory lock of the test's own."""
 PATIENCE_SECONDS = 60.0
@@ -134,7 +137,7 @@ async def test_a_service_with_the_wrong_key_encryption_key_does_not_start(settin
         async with run_service(_changed(settings, key_encryption_key=NEW)):
             pass
     assert await _rewrap(_changed(settings, key_encryption_key=NEW)) == {
-        title: (0, 4 if title == "signing keys" else 0) for title in SEALED_KINDS
+        title: (0, KEYS if title == "signing keys" else 0) for title in SEALED_KINDS
     }, "and nothing is overwritten"
     async with run_service(settings) as service:
         await issue_card(service)
@@ -158,7 +161,7 @@ async def test_keys_of_the_first_release_sign_on_and_are_sealed_anew(settings: S
             await conn.execute("UPDATE signing_key SET private_sealed = $1 WHERE kid = $2", first, row["kid"])
         async with run_service(settings) as service:
             card = await issue_card(service)
-        assert (await _rewrap(settings))["signing keys"] == (4, 0)
+        assert (await _rewrap(settings))["signing keys"] == (KEYS, 0)
         assert {row[0][:1] for row in await conn.fetch("SELECT private_sealed FROM signing_key")} == {b"\x02"}
     finally:
         await conn.close()
@@ -190,7 +193,7 @@ async def test_a_lost_key_encryption_key_costs_no_card_that_was_given_out(settin
         assert (await service.call("PUT", f"/v1/people/{card['person_id']}/pin", {"pin": "8264"}))[0] == 200
     assert await _sealed_under(settings.database_url, KeyEncryption.of(only_new)) > 0
     left = {title: left for title, (_, left) in (await _rewrap(only_new)).items() if left}
-    assert left == {"signing keys": 4, "tenant secrets": 1}, "they are retired, and opened by nobody any more"
+    assert left == {"signing keys": KEYS, "tenant secrets": 1}, "they are retired, and opened by nobody any more"
 
 
 def _environment(settings: Settings, **more: str) -> dict[str, str]:
@@ -238,7 +241,7 @@ async def test_sealing_anew_may_be_killed_at_any_moment_and_is_simply_run_again(
         await conn.close()
     code, out, _ = await _command(environment, "check")
     assert code == 0
-    assert "signing keys                4  current" in out, "what was done before stays done"
+    assert f"signing keys                {KEYS}  current" in out, "what was done before stays done"
     assert "PIN verifiers               1  key" in out, "and what was under way is as it was"
     code, out, err = await _command(environment, "rewrap")
     assert (code, err) == (0, "")
@@ -254,11 +257,11 @@ async def test_an_operator_is_told_that_a_key_encryption_key_is_missing_before_i
     await _two_councils(settings)
     code, out, _ = await _command(_environment(settings, RESCARD_KEY_ENCRYPTION_KEY=NEW), "check")
     assert code == 1
-    assert "signing keys                4  key" in out
+    assert f"signing keys                {KEYS}  key" in out
     assert "which no setting names" in out
     code, _, err = await _command(_environment(settings, RESCARD_KEY_ENCRYPTION_KEY=NEW), "rewrap")
     assert code == 1
-    assert "4 rows were left as they are" in err
+    assert f"{KEYS} rows were left as they are" in err
 
 
 async def test_keys_move_from_a_file_into_a_token_that_never_gives_its_key_away(settings: Settings, token: SoftToken):

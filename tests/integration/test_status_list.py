@@ -230,6 +230,7 @@ async def test_a_council_that_revoked_cards_before_there_were_lists(postgres_url
         await migrate(url, old)
         await add_tenant(settings, "wcc", "Westminster City Council")
         conn = await asyncpg.connect(url)
+        await conn.execute("DELETE FROM signing_key WHERE purpose = 'status'")  # nor was there a key for lists
         person = await conn.fetchval(
             "INSERT INTO person (tenant, given_name, family_name) VALUES ('wcc', 'Ada', 'Test') RETURNING person_id"
         )
