@@ -10,20 +10,14 @@ from typing import Any
 import msgspec
 
 from cardservice.app import PLATFORM
-from entitlements.credential import KeySet, VerifiedCard, verify_presentation
+from entitlements.credential import VerifiedCard, verify_presentation
 from entitlements.credential.claims import Channel, UnverifiedPresentation
 from entitlements.credential.encoding import b64url_encode
-from entitlements.model import TenantId
 from tests.support.feed import document, publish
-from tests.support.phone import FakePhone, link_for, link_in_place_of, now_ms, sha256
+from tests.support.phone import FakePhone, card_keys, link_for, link_in_place_of, now_ms, sha256
 from tests.support.registry import add_person, issue_card
 from tests.support.service import Service
 from tests.support.state import get, post, resident
-
-
-async def keys_of(service: Service, tenant: str = "wcc") -> KeySet:
-    async with service.http.get(f"{service.url}/v1/tenants/{tenant}/jwks.json?purpose=card") as response:
-        return KeySet.from_jwks(TenantId(tenant), await response.read())
 
 
 async def bound(service: Service, **more: Any) -> tuple[str, FakePhone]:
@@ -48,7 +42,7 @@ async def test_a_link_brings_a_live_card_that_opens_gates_with_the_phones_key_an
         "active", "Juniper", "Westminster City Council",
     )  # fmt: skip
     assert [opening["service"] for opening in phone.card["opens"]] == ["wcc.leisure.gym"]
-    keys, now = await keys_of(service), int(time.time())
+    keys, now = await card_keys(service), int(time.time())
     shown = verify_presentation(UnverifiedPresentation(data=phone.live_code(now), media="qr"), keys, now)
     assert isinstance(shown, VerifiedCard)
     assert (shown.presentation, shown.sequence, shown.claims.device_key) == (Channel.LIVE, now, phone.point)
@@ -236,7 +230,7 @@ async def test_a_phone_renews_a_card_whose_end_is_near_once_and_keeps_its_key(se
     assert answers[0][1]["expires_at"] - time.time() > 700 * 86_400
     phone.card = answers[0][1]
     assert (await phone.ask())[1]["card_id"] == fresh
-    keys, now = await keys_of(service), int(time.time())
+    keys, now = await card_keys(service), int(time.time())
     shown = verify_presentation(UnverifiedPresentation(data=phone.live_code(now), media="qr"), keys, now)
     assert isinstance(shown, VerifiedCard)
 
@@ -261,7 +255,7 @@ async def test_a_phone_gets_its_card_signed_anew_with_the_key_that_signs_now(ser
     assert phone.card["cwt"] != before
     now = int(time.time())
     shown = verify_presentation(
-        UnverifiedPresentation(data=phone.live_code(now), media="qr"), await keys_of(service), now
+        UnverifiedPresentation(data=phone.live_code(now), media="qr"), await card_keys(service), now
     )
     assert isinstance(shown, VerifiedCard)
     assert shown.kid == key["kid"]

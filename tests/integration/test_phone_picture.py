@@ -12,11 +12,10 @@ import zxingcpp
 from PIL import Image, ImageDraw
 
 from cardservice.app import PLATFORM
-from entitlements.credential import KeySet, VerifiedCard, verify_presentation
+from entitlements.credential import VerifiedCard, verify_presentation
 from entitlements.credential.claims import Channel, UnverifiedPresentation
-from entitlements.model import TenantId
 from tests.support.feed import document, publish
-from tests.support.phone import FakePhone, link_for, link_in_place_of
+from tests.support.phone import FakePhone, card_keys, link_for, link_in_place_of
 from tests.support.registry import add_person
 from tests.support.service import Service
 from tests.support.state import get, post, resident
@@ -74,8 +73,7 @@ async def test_without_javascript_the_link_brings_a_picture_for_services_that_ta
     assert "Last checked with Westminster City Council" in html
     status, svg = await look(service, "/card/picture.svg", cookie.value)
     assert status == 200
-    async with service.http.get(f"{service.url}/v1/tenants/wcc/jwks.json?purpose=card") as response:
-        keys = KeySet.from_jwks(TenantId("wcc"), await response.read())
+    keys = await card_keys(service)
     text = scan(svg)
     assert text.startswith(b"RP1:")
     card = verify_presentation(UnverifiedPresentation(data=text, media="qr"), keys, int(time.time()))

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 import zxingcpp
 from PIL import Image
-from playwright.async_api import BrowserContext, Page, Playwright, async_playwright
+from playwright.async_api import BrowserContext, Page, Playwright, async_playwright, expect
 
 BROWSER: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser: Final = pytest.mark.skipif(
@@ -26,6 +26,7 @@ FLAGS: Final = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
 )  # fmt: skip
+expect.set_options(timeout=PATIENCE_MS)
 LOST_CLOCK: Final = "{ const now = Date.now.bind(Date); Date.now = () => now() + %d; }"
 
 

@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cardservice.phone.proof import bind_message, contact_message
 from entitlements.credential.encoding import b64url_decode, b64url_encode
 from entitlements.credential.es256 import compress, generate_private_key, sign_message
+from entitlements.credential.keys import KeySet
 from entitlements.credential.live import live_message, live_text
+from entitlements.model import TenantId
 from tests.support.service import Service
 from tests.support.state import post
 
@@ -31,6 +33,12 @@ async def link_in_place_of(service: Service, card_id: str, *, tenant: str = "wcc
     """A link to a card that takes the place of another."""
     reply = await post(service, f"/v1/cards/{card_id}/phone-link", tenant=tenant, roles="desk")
     return str(reply["url"]).rpartition("/")[2]
+
+
+async def card_keys(service: Service, tenant: str = "wcc") -> KeySet:
+    """The keys that sign the council's cards, as anybody may read them."""
+    async with service.http.get(f"{service.url}/v1/tenants/{tenant}/jwks.json?purpose=card") as response:
+        return KeySet.from_jwks(TenantId(tenant), await response.read())
 
 
 @dataclass

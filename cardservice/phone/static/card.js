@@ -10,6 +10,9 @@ import { PROBLEMS, STATES } from "./words.js";
 const SHELL = "/card/";
 const ASK_MS = 5 * 60 * 1000;
 const ASK_AT_RETURN_MS = 60 * 1000;
+// A browser may say that it is online where nothing gets through, so it is tried, not asked.
+const ASK_OFFLINE_MS = 30 * 1000;
+const LOOK_MS = 10 * 1000;
 
 const app = document.getElementById("app");
 let store;
@@ -113,6 +116,7 @@ async function bind(link, linkHash) {
     await keep(kept(reply, keys, linkHash, Date.now()));
     await store.keepSetting("offset", clock.offset);
     await navigator.storage?.persist?.();
+    askedAt = Date.now();
     history.replaceState(null, "", SHELL); // the link is used; nobody shall find it in the address bar
     document.title = "Your card – Resident card";
     online = true;
@@ -173,7 +177,7 @@ async function begin() {
     return;
   }
   choose();
-  document.getElementById("ask").addEventListener("click", ask);
+  document.querySelectorAll(".ask").forEach((button) => button.addEventListener("click", ask));
   document.getElementById("remove").addEventListener("click", async () => {
     await store.removeCard(current.id);
     cards = cards.filter((card) => card !== current);
@@ -188,7 +192,10 @@ async function begin() {
     online = false;
     if (current) render();
   });
-  setInterval(() => document.visibilityState === "visible" && current && Date.now() - askedAt > ASK_MS && ask(), 10000);
+  setInterval(() => {
+    const due = Date.now() - askedAt > (online ? ASK_MS : ASK_OFFLINE_MS);
+    if (due && current && document.visibilityState === "visible") ask();
+  }, LOOK_MS);
   // Where the network is off, the page that shows cards may stand in for a link's page.
   await (location.pathname.startsWith("/card/l/") && app.dataset.link ? openLink() : showCards());
 }

@@ -39,6 +39,7 @@ export class Awake {
   constructor() {
     this.wanted = false;
     this.lock = null;
+    this.asking = false;
     document.addEventListener("visibilitychange", () => this.renew());
   }
 
@@ -56,12 +57,16 @@ export class Awake {
       return;
     }
     // The browser takes the lock back whenever the page is hidden.
-    if (document.visibilityState !== "visible" || (this.lock && !this.lock.released)) return;
+    if (this.asking || document.visibilityState !== "visible" || (this.lock && !this.lock.released)) return;
+    this.asking = true;
     try {
       this.lock = await navigator.wakeLock.request("screen");
     } catch {
       this.lock = null; // low battery, or not allowed: the screen then goes dark as always
+    } finally {
+      this.asking = false;
     }
+    if (!this.wanted) await this.renew();
   }
 }
 

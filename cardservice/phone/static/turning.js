@@ -65,6 +65,7 @@ export class Turning {
     if (round !== this.round) return; // stopped, or turned once more, meanwhile
     this.canvas.dataset.modules = String(drawCode(this.canvas, text));
     this.canvas.dataset.iat = String(iat);
+    this.canvas.dataset.card = card.id;
     showCountdown(this.bar, this.text, TURN_SECONDS, TURN_SECONDS);
   }
 }

@@ -43,6 +43,7 @@ export function showCard(card, several, clock, online) {
   paint(card);
   put(byId("holder"), several ? `${card.holder}’s card` : "Your card");
   put(document.querySelector('[data-view="card"] .seen'), seenWords(card, clock.now(), online));
+  byId("ask-offline").hidden = online;
   put(byId("clock"), clock.known ? clockWords(clock.offset) : "");
   const place = byId("opens");
   const told = JSON.stringify(card.opens);
