@@ -11,7 +11,6 @@ import json
 import logging
 import time
 import uuid
-from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import structlog
@@ -94,16 +93,17 @@ async def _respond(platform: Platform, endpoint: Endpoint, request: web.Request,
         arguments["body"] = parse_body(endpoint.body, request, raw)
     elif raw and not endpoint.raw:
         raise ApiProblem(400, "no_body_expected", "This call takes no body.")
-    async with AsyncExitStack() as stack:
-        if endpoint.transaction:
-            read_only = endpoint.method == "GET"
-            call._conn = await stack.enter_async_context(platform.db.transaction(actor.tenant, read_only=read_only))
-        elif endpoint.reading:
+    if endpoint.transaction:
+        async with platform.db.transaction(actor.tenant, read_only=endpoint.method == "GET") as conn:
+            call._conn = conn
+            if endpoint.writes and endpoint.access == "staff":
+                response = await _once(endpoint, call, arguments, raw)
+            else:
+                response = _reply(endpoint, await endpoint.handler(call, **arguments))
+    else:
+        if endpoint.reading:
             call._conn = platform.db.reading(actor.tenant)
-        if endpoint.writes and endpoint.transaction and endpoint.access == "staff":
-            response = await _once(endpoint, call, arguments, raw)
-        else:
-            response = _reply(endpoint, await endpoint.handler(call, **arguments))
+        response = _reply(endpoint, await endpoint.handler(call, **arguments))
     for callback in call.after_commit:
         callback()
     return response

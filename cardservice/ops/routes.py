@@ -93,7 +93,9 @@ async def list_tokens(call: Call, query: Page) -> TokensPage:
     )
 
 
-@routes.add("POST", "/v1/tokens/{token_id}/revoke", "Revoke an API token at once", roles=ADMIN)
+@routes.add(
+    "POST", "/v1/tokens/{token_id}/revoke", "Revoke an API token; it opens nothing more within a second", roles=ADMIN
+)
 async def revoke_token(call: Call) -> TokenReply:
     token_id = call.path_uuid("token_id", "token")
     row = await queries().api.revoke_token(call.conn, tenant=call.tenant, token_id=token_id, now=call.now)

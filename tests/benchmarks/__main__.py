@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import cache, decisions, fleet, policies, replay, status
+from tests.benchmarks import cache, decisions, fleet, policies, replay, service, status
 from tests.benchmarks.measure import Result
 
 SUITES = {
@@ -19,6 +19,7 @@ SUITES = {
     "cache": cache.run,
     "replay": replay.run,
     "status": status.run,
+    "service": service.run,
     "fleet": fleet.run,
 }
 
