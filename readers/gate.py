@@ -20,7 +20,6 @@ import structlog
 from entitlements.credential.claims import (
     UNKNOWN_KEY,
     CardClaims,
-    CardForm,
     Refused,
     UnverifiedPresentation,
     VerifiedCard,
@@ -37,7 +36,7 @@ from readers.background import Party, SiteState, acting_for, own_of, state_for
 from readers.catalogue import Offered
 from readers.clock import TrustedClock
 from readers.feed import Feed
-from readers.judgement import REQUIRES, Judgement, Place, furthest, refer
+from readers.judgement import REQUIRES, Judgement, Place, furthest, kind_of, refer
 from readers.own import Own
 from readers.presence import Visitor, VisitorKey, card_key, scope_key
 
@@ -157,9 +156,14 @@ class Gate:
         card = shown.found
         if isinstance(card, Refused):
             return self._not_good(card, None, place, trusted=trusted)
-        if shown.replayed is not None:
-            return self._not_good(shown.replayed, card.claims, place, trusted=trusted)
         tap = TapInput(presentation=kind_of(card), pin=pin)
+        if shown.replayed is not None:
+            judgement = self._not_good(shown.replayed, card.claims, place, trusted=trusted)
+        else:
+            judgement = self._judge_card(card, tap, place, now, trusted=trusted)
+        return msgspec.structs.replace(judgement, presentation=tap.presentation)
+
+    def _judge_card(self, card: VerifiedCard, tap: TapInput, place: Place, now: Instant, *, trusted: bool) -> Judgement:
         claims = card.claims
         feeds = [feed for area in place.lane.areas if (feed := self._feeds.get(f"{claims.issuer}/{area}")) is not None]
         best: Judgement | None = None
@@ -344,11 +348,6 @@ class Gate:
         return Judgement(
             decision=Decision(outcome=refused.outcome, reason=reason), claims=claims, detail=refused.detail
         )
-
-
-def kind_of(card: VerifiedCard) -> str:
-    """The word by which documents name a kind of presentation. What rests on no signature made for it is its own."""
-    return card.form.value if card.form in (CardForm.TOTP, CardForm.UID) else card.presentation.value
 
 
 def _decide(offered: Offered, subject: Subject, moment: Moment, tap: TapInput, state: State) -> Decision:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from entitlements.credential.claims import CardClaims
+from entitlements.credential.claims import CardClaims, CardForm, VerifiedCard
 from entitlements.model import Decision, Outcome, Reason, SiteId, ZoneId
 from entitlements.situation import Moment
 from entitlements.wire.feed import Lane
@@ -76,7 +76,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
     ``offered`` is the service decided, ``party`` whose rights were used: the holder of the presented card, or, with
     ``acting``, somebody whom that card may be presented for. ``moment`` is that of the decision. ``verdict`` is shown
-    where the decision's own sentence would not tell enough.
+    where the decision's own sentence would not tell enough. ``presentation`` is the kind that was presented, where it
+    was a card of ours.
     """
 
     decision: Decision
@@ -90,6 +91,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     detail: str | None = None
     stale: tuple[Feed, ...] = ()
     verdict: Verdict | None = None
+    presentation: str | None = None
 
     @property
     def version(self) -> int | None:
@@ -103,6 +105,11 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
         if decision.service is not None and decision.reason == Reason.PRESENTATION_NOT_ACCEPTED:
             return REQUIRES  # a card it is, and only this service wants it shown another way
         return furthest(decision.reason)
+
+
+def kind_of(card: VerifiedCard) -> str:
+    """The word by which documents name a kind of presentation. What rests on no signature made for it is its own."""
+    return card.form.value if card.form in (CardForm.TOTP, CardForm.UID) else card.presentation.value
 
 
 def refer(feed: Feed, claims: CardClaims | None, reason: Reason, detail: str) -> Judgement:

@@ -53,6 +53,7 @@ def tap_of(
         feed_number=judgement.number,
         detail=judgement.detail,
         acts_for=None if party is None else party.index,
+        presentation=judgement.presentation,
     )
 
 

@@ -44,6 +44,7 @@ _TEXTS: Final = (
     ("feed", 96, _PRINTABLE),
     ("detail", 1000, _PRINTABLE),
     ("item", 100, _PRINTABLE),
+    ("presentation", 16, _WORD),
 )
 """Members of a tap that are texts, the most characters of each, and which."""
 _texts_of: Callable[[Tap], tuple[str | None, ...]] = attrgetter(*(name for name, _, _ in _TEXTS))

@@ -53,7 +53,10 @@ class TapView(ApiModel):
     band: str | None
     pence: int | None
     effects: list[dict[str, Any]]
-    media: str
+    media: str = Field(description="How the card came, e.g. `qr`, `nfc-ndef`.")
+    presentation: str | None = Field(
+        description="What was proven of it: `static`, `live`, `chip`, `totp` or `uid`; null where a reader did not say."
+    )
     feed: str | None
     feed_number: int | None
     online: bool

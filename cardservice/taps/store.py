@@ -34,6 +34,7 @@ _ALIKE: Final = {
     "feed": "feeds",
     "online": "online",
     "clock_trusted": "clock_trusted",
+    "presentation": "presentations",
 }
 """Members of which a batch has few combinations, and the parameters of ``add_taps`` for them: sent once for each."""
 _alike: Callable[[Tap], tuple[Any, ...]] = attrgetter(*_ALIKE)

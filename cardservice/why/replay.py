@@ -214,14 +214,15 @@ async def _moment(work: Work, case: _Case, service: CompiledService) -> Moment:
 
 
 _PRESENTATIONS: Final = {"nfc": "chip", "chip": "chip", "nfc-uid": "uid"}
-"""What a tap's media alone tells of what was proven; else the card was shown in the way it was issued for."""
+"""What the media tells of a tap of an older reader; else its card was shown in the way it was issued for."""
 
 
 def _input(case: _Case, presented: Row) -> TapInput:
     tap = case.tap
-    kind = _PRESENTATIONS.get(tap["media"], str(presented["channel"]))
-    if tap["reason"] == Reason.PRESENTATION_NOT_ACCEPTED:
-        kind = "static"
+    kind: str | None = tap["presentation"]
+    if kind is None:
+        refused = tap["reason"] == Reason.PRESENTATION_NOT_ACCEPTED
+        kind = "static" if refused else _PRESENTATIONS.get(tap["media"], str(presented["channel"]))
     units = next((effect["units"] for effect in tap["effects"] if isinstance(effect.get("units"), int)), 1)
     return TapInput(presentation=kind, units=units, item=tap["item"])
 

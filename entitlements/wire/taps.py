@@ -21,7 +21,8 @@ class Tap(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="tap"):
     """One presentation and its decision at one lane. ``at`` is corrected time in ms; ``card`` the id in base64url.
 
     ``acts_for`` is the index of the holder's card where ``card`` is a delegate's, presented for the holder; ``item`` is
-    what was asked for, where the service lends or sells items.
+    what was asked for, where the service lends or sells items. ``media`` is how the card came, ``presentation`` what
+    was proven of it, by the word that documents have for it (``static``, ``live``, ``chip``, ``totp``, ``uid``).
     """
 
     tap_id: UUID
@@ -47,6 +48,7 @@ class Tap(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="tap"):
     detail: str | None = None
     acts_for: int | None = None
     item: str | None = None
+    presentation: str | None = None
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="passage"):

@@ -189,8 +189,8 @@ LIMIT :limit;
 -- name: replay_taps
 -- Taps to replay, for a server-side cursor: those that the service decided, and those that were refused where it is or
 -- would be offered. For a service that is new: every tap there.
-SELECT t.happened_at, t.site_id, t.lane_id, t.direction, t.outcome, t.reason, t.effects, t.media, t.online,
-       t.clock_trusted, t.card_id, t.card_tenant, t.service_id
+SELECT t.happened_at, t.site_id, t.lane_id, t.direction, t.outcome, t.reason, t.effects, t.media, t.presentation,
+       t.online, t.clock_trusted, t.card_id, t.card_tenant, t.service_id
 FROM tap t
 WHERE t.tenant = :tenant AND t.happened_at >= :since AND t.happened_at < :until
   AND t.card_id IS NOT NULL

@@ -10,13 +10,13 @@ SELECT pg_advisory_xact_lock(hashtextextended('rescard.site/' || :tenant::text |
 INSERT INTO tap (
     tenant, reader_id, tap_id, site_id, lane_id, direction, happened_at, card_tenant, card_id, service_id,
     service_version, outcome, reason, band, pence, effects, media, feed, feed_number, online, clock_trusted,
-    clock_offset_ms, detail, acts_for, item
+    clock_offset_ms, detail, acts_for, item, presentation
 )
 SELECT
     :tenant, :reader_id, own.tap_id, alike.site_id, alike.lane_id, alike.direction, own.happened_at, alike.card_tenant,
     own.card_id, alike.service_id, alike.service_version, alike.outcome, alike.reason, alike.band, alike.pence,
     own.effects::jsonb, alike.media, alike.feed, own.feed_number, alike.online, alike.clock_trusted,
-    own.clock_offset_ms, own.detail, own.acts_for, own.item
+    own.clock_offset_ms, own.detail, own.acts_for, own.item, alike.presentation
 FROM unnest(
     :places::integer[], :tap_ids::uuid[], :moments::timestamptz[], :cards::bytea[], :effects::text[],
     :feed_numbers::bigint[], :clock_offsets::bigint[], :details::text[], :acting::integer[], :items::text[]
@@ -24,10 +24,10 @@ FROM unnest(
 JOIN unnest(
     :sites::text[], :lanes::text[], :directions::text[], :card_tenants::text[], :services::text[],
     :service_versions::integer[], :outcomes::text[], :reasons::text[], :bands::text[], :pence::integer[], :media::text[],
-    :feeds::text[], :online::boolean[], :clock_trusted::boolean[]
+    :feeds::text[], :online::boolean[], :clock_trusted::boolean[], :presentations::text[]
 ) WITH ORDINALITY AS alike (
     site_id, lane_id, direction, card_tenant, service_id, service_version, outcome, reason, band, pence, media, feed,
-    online, clock_trusted, place
+    online, clock_trusted, presentation, place
 ) ON alike.place = own.place
 ORDER BY own.tap_id
 ON CONFLICT (tenant, tap_id) DO NOTHING

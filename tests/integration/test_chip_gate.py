@@ -182,7 +182,9 @@ async def test_a_legacy_card_opens_only_what_takes_serial_numbers_and_is_marked_
         await publish(service, document(requires=[{"presentation": ["static", "chip"]}]))
         await gate.until(lambda: _refused(gate))
     taps = (await service.call("GET", "/v1/taps?limit=50"))[1]["items"]
-    assert {each["media"] for each in taps if each["outcome"] == "allow"} == {"nfc-uid"}
+    assert {(each["media"], each["presentation"]) for each in taps if each["outcome"] == "allow"} == {
+        ("nfc-uid", "uid")
+    }
 
 
 async def _refused(gate: Site) -> bool | None:

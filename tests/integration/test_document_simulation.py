@@ -31,7 +31,7 @@ async def _card(service: Service, born: str, *, tenant: str = "wcc") -> str:
 
 def _tap(reader: FakeReader, card: str, minutes_ago: float, **more: Any) -> dict[str, Any]:
     at = int(datetime.now(UTC).timestamp() * 1000 - minutes_ago * MINUTE)
-    return reader.tap(card=card, at=at, media="static", **more)
+    return reader.tap(card=card, at=at, **more)
 
 
 async def test_the_counts_are_those_of_the_stored_taps(service: Service) -> None:
@@ -98,6 +98,23 @@ async def test_a_place_added_lets_in_those_who_were_refused_there(service: Servi
     draft = await begin(service, gym(where={"sites": ["porchester", "queen-mother"]}))
     result = (await act(service, draft["draft_id"], "simulate"))["result"]
     assert (result["taps"], result["now_allowed"], result["compared"]) == (1, 1, 0)
+
+
+async def test_a_draft_that_asks_for_phones_loses_those_who_came_with_paper(service: Service) -> None:
+    await add_site(service)
+    await published(service, gym())
+    reader = await enrolled_reader(service)
+    phone, chip, paper, older = [await _card(service, "1990-02-03") for _ in range(4)]
+    await reader.upload(
+        _tap(reader, phone, 10, presentation="live"),
+        _tap(reader, chip, 9, presentation="chip"),
+        _tap(reader, paper, 8, presentation="static"),
+        _tap(reader, older, 7),
+    )
+    draft = await begin(service, gym(requires=[{"presentation": ["live", "chip"]}]))
+    result = (await act(service, draft["draft_id"], "simulate"))["result"]
+    assert (result["taps"], result["now_refused"], result["people_losing"]) == (4, 2, 2)
+    assert result["changes"][0]["after"]["reason"] == "presentation_not_accepted"
 
 
 async def test_a_draft_that_cannot_be_read_is_not_tried(service: Service) -> None:

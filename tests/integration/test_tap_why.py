@@ -217,6 +217,27 @@ async def test_what_cannot_be_replayed_says_plainly_why(service: Service) -> Non
     assert (await service.call("GET", f"/v1/taps/{card['person_id']}/why"))[0] == 404
 
 
+async def test_a_replay_asks_of_the_card_what_the_gate_asked(service: Service) -> None:
+    reader = await _opened(service, requires=[{"presentation": ["live", "chip"]}])
+    card = await _card(service, "1990-02-03")
+    refused = {"outcome": "deny", "reason": "presentation_not_accepted"}
+    for proven, more, reason in [
+        ("live", {}, "ok"),
+        ("chip", {"media": "nfc-ndef"}, "ok"),
+        ("static", {"media": "nfc-ndef"} | refused, "presentation_not_accepted"),
+        ("uid", {"media": "nfc-uid"} | refused, "presentation_not_accepted"),
+    ]:
+        answer = await _why(service, await _tapped(service, reader, card["card_id"], presentation=proven, **more))
+        assert (answer["agrees"], answer["replayed"]["reason"]) == (True, reason), proven
+        assert answer["tap"]["presentation"] == proven
+    # A gate that let a photograph in is found out, also where the card was issued for a phone.
+    let_in = await _why(service, await _tapped(service, reader, card["card_id"], presentation="static"))
+    assert (let_in["agrees"], let_in["replayed"]["reason"]) == (False, "presentation_not_accepted")
+    # A reader of before does not say; what it refused for the presentation is not called a fault.
+    old = await _why(service, await _tapped(service, reader, card["card_id"], **refused))
+    assert (old["agrees"], old["tap"]["presentation"]) == (True, None)
+
+
 async def test_the_desk_gets_the_same_answer_at_a_terminal(service: Service) -> None:
     reader = await _opened(service)
     card = await _card(service, "2015-02-03")

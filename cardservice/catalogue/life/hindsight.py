@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from entitlements.compiled import CompiledService
 from entitlements.model import CardState, Instant, Outcome, Reason, SiteId, ZoneId
@@ -44,13 +44,9 @@ ASSUMPTIONS: Final = (
 HOUR: Final = 3600
 """Seconds of a booking of which only is known that it held."""
 _STATES: Final = {f"card_{state.value}": state for state in CardState}
-_INPUTS: Final = {kind: TapInput(pin="right", presentation=kind) for kind in ("static", "live", "chip", "uid")}
-_MEDIA: Final[Mapping[str, Literal["live", "chip", "uid"]]] = {
-    "live": "live",
-    "chip": "chip",
-    "nfc": "chip",
-    "nfc-uid": "uid",
-}
+_INPUTS: Final = {kind: TapInput(pin="right", presentation=kind) for kind in ("static", "live", "chip", "totp", "uid")}
+_MEDIA: Final = {"live": "live", "chip": "chip", "nfc": "chip", "nfc-uid": "uid"}
+"""What the media tells of a tap of an older reader, which did not say what was proven; else that is taken as static."""
 
 
 class Hindsight:
@@ -111,8 +107,8 @@ class Hindsight:
         )
 
     def _input(self, row: Mapping[str, Any], reason: str, *, mine: bool) -> TapInput:
-        kind = _MEDIA.get(row["media"], "static")
-        plain = _INPUTS[kind]
+        kind: str = row["presentation"] or _MEDIA.get(row["media"], "static")
+        plain = _INPUTS.get(kind) or TapInput(pin="right", presentation=kind)
         if not mine:
             return plain
         units = next((effect["units"] for effect in row["effects"] if isinstance(effect.get("units"), int)), 1)

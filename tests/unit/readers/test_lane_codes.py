@@ -114,3 +114,23 @@ async def test_a_paper_card_opens_the_gate_as_often_as_it_is_shown(tmp_path: Pat
             site.source().present(card.paper)
             await until(lambda count=count: site.counts()["passed"] == count)
         assert {tap["reason"] for tap in await site.taps(2)} == {"ok", "repeat_scan"}
+
+
+async def test_each_tap_says_what_was_proven_of_the_card_and_not_what_it_was_issued_for(tmp_path: Path) -> None:
+    council = Council()
+    card = phone(council)
+    async with rig(tmp_path, council=council) as site:
+        code = card.live(now(site))
+        for count, (data, reason, proven) in enumerate(
+            [
+                (code, "ok", "live"),
+                (card.paper, "repeat_scan", "static"),
+                (code, "replayed_code", "live"),
+                (b"a parcel", "presentation_not_accepted", None),
+            ],
+            1,
+        ):
+            site.source().present(data)
+            tap = (await site.taps(count))[-1]
+            assert (tap["reason"], tap.get("presentation")) == (reason, proven)
+            await until(lambda: site.daemon.lanes[0].state == "idle")

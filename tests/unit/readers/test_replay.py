@@ -344,8 +344,10 @@ def test_kinds_of_presentation_are_told_by_what_was_proven(opened: Open) -> None
     gym = council_asking("live", "chip")
     card = gym.issue(in_snapshot=True, phone=generate_private_key())
     desk = opened(gym)
-    shown_reasons = [str(desk.judge_data(data).decision.reason) for data in (card.token, card.paper, card.live(NOON))]
+    judged = [desk.judge_data(data) for data in (card.token, card.paper, card.live(NOON))]
+    shown_reasons = [str(each.decision.reason) for each in judged]
     assert shown_reasons == ["presentation_not_accepted", "presentation_not_accepted", "ok"]
+    assert [each.presentation for each in judged] == ["static", "static", "live"]
 
 
 def council_asking(*kinds: str) -> Council:
