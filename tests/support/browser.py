@@ -99,6 +99,19 @@ class Phone:
         await self.page.locator("#code[data-iat]").wait_for()
         return await self.page.screenshot()
 
+    async def held_up(self) -> bytes:
+        """What a camera before the screen has in view: the code and its white border, cut from the screen's pixels."""
+        screen = await self.screenshot()
+        box = await self.page.locator("#code").bounding_box()
+        assert box is not None
+        with Image.open(io.BytesIO(screen)) as picture:
+            density = picture.width / await self.page.evaluate("innerWidth")
+            edges = (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])
+            cut = picture.crop(tuple(round(edge * density) for edge in edges))
+        file = io.BytesIO()
+        cut.save(file, "PNG")
+        return file.getvalue()
+
     async def code(self) -> bytes:
         """What a camera reads from the screen's pixels."""
         return read_pixels(await self.screenshot())
