@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ STALL_SECONDS: Final = 60.0
 """A reader that takes nothing for so long is gone; its connection is given up."""
 JOIN_SECONDS: Final = 0.02
 """Pause before trying again to join a pump that is further, so that it or the database can go on."""
+SEND_BYTES: Final = 128 << 10
+"""What the kernel may hold of a stream, in octets. By itself it lets a socket grow to 4 MiB: some hundred readers that
+take nothing would then have a gigabyte of the machine's memory, and hold up all others when TCP's share is used up."""
 
 _PLACE: Final = re.compile(r"([^:]{1,140}):([0-9a-fA-F-]{36}):(\d{1,18})")
 
@@ -93,6 +97,7 @@ async def run_stream(call: Call) -> web.StreamResponse:
     )
     if call.request.version >= HttpVersion11:
         response.enable_chunked_encoding()
+    _keep_small(call.request.transport)
     await response.prepare(call.request)
     stream = Stream(
         platform=call.platform,
@@ -109,6 +114,12 @@ async def run_stream(call: Call) -> web.StreamResponse:
     except DATABASE_AWAY as error:
         log.warning("a stream ends: the database is away", reader=str(stream.reader_id), error=str(error))
     return response
+
+
+def _keep_small(transport: asyncio.Transport | None) -> None:
+    link = None if transport is None else transport.get_extra_info("socket")
+    if link is not None:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
 
 
 def direct_writer(transport: asyncio.Transport | None) -> Direct | None:
@@ -183,17 +194,16 @@ class Stream:
         while (block := await subscription.take(max(0.0, due - time.monotonic()))) is not None:
             if block:
                 await self._write(block)
-            if time.monotonic() >= due:
-                due = time.monotonic() + beat
-                secrets = await self._secrets_tag()
-                # A beat names no change that its reader has not been sent.
-                last = subscription.take_now()
-                # Without the database's word a beat would let a reader believe that it has everything.
-                if (heads := hub.heads(names)) is not None:
-                    told = encode(Beat(server_time=_now_ms(), heads=heads, secrets=secrets))
-                    last += b"event: beat\ndata: %b\n\n" % told
-                if last:
-                    await self._write(last)
+            if time.monotonic() < due or not subscription.idle():
+                continue
+            secrets = await self._secrets_tag()
+            if not subscription.idle():
+                continue  # a beat names no change that its reader has not been sent
+            due = time.monotonic() + beat
+            # Without the database's word a beat would let a reader believe that it has everything.
+            if (heads := hub.heads(names)) is not None:
+                told = encode(Beat(server_time=_now_ms(), heads=heads, secrets=secrets))
+                await self._write(b"event: beat\ndata: %b\n\n" % told)
 
     async def _secrets_tag(self) -> str | None:
         """What the beat says of the site's secrets; that it cannot say it holds no beat up."""

@@ -60,6 +60,10 @@ class Subscription:
         """Bytes that wait to be taken."""
         return self._size
 
+    def idle(self) -> bool:
+        """Whether nothing waits to be taken."""
+        return not (self._blocks or self._pulls)
+
     @property
     def overflowed(self) -> bool:
         """Whether a pull waits to be told."""
@@ -78,7 +82,7 @@ class Subscription:
         """Write a block of a feed's events, or queue it."""
         if feed in self._pulls:
             return  # the pull that waits will bring these changes too
-        if self._direct is not None and not (self._blocks or self._pulls or self._ended) and self._direct(block):
+        if self._direct is not None and self.idle() and not self._ended and self._direct(block):
             return
         if self._blocks and self._size + len(block) > self.limit:
             for name, _ in self._blocks:
@@ -104,7 +108,10 @@ class Subscription:
         self._ready.set()
 
     async def take(self, seconds: float) -> bytes | None:
-        """Everything that waits; nothing once ``seconds`` have passed; ``None`` once the stream has to end."""
+        """The next of what waits; nothing once ``seconds`` have passed; ``None`` once the stream has to end.
+
+        One block at a time: what a slow reader has not room for stays here, where it is shared and bounded.
+        """
         if not self._ready.is_set():
             try:
                 async with asyncio.timeout(seconds):
@@ -113,14 +120,11 @@ class Subscription:
                 return b""
         if self._ended:
             return None
-        return self.take_now()
-
-    def take_now(self) -> bytes:
-        """Everything that waits at this moment."""
-        self._ready.clear()
-        taken = [pull_frame(feed) for feed in self._pulls]
-        taken += [block for _, block in self._blocks]
+        taken = b"".join(pull_frame(feed) for feed in self._pulls)
         self._pulls.clear()
-        self._blocks.clear()
-        self._size = 0
-        return b"".join(taken)
+        if not taken and self._blocks:
+            _, taken = self._blocks.popleft()
+            self._size -= len(taken)
+        if self.idle():
+            self._ready.clear()
+        return taken

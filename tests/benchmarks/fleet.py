@@ -22,7 +22,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,8 @@ class Run:
     """One measurement. Delays in ms, from the write just before the commit to a reader that has read the change."""
 
     readers: int
+    stalled: int
+    """Readers beside them that hold their stream open and take nothing."""
     rate: float
     changes: int
     p50: int
@@ -77,6 +79,8 @@ class Run:
     lost: Sequence[str]
     cpu: float
     """Share of one core that the service's process used meanwhile; 0 where it is not ours."""
+    grown: float
+    """MiB by which the service's memory grew meanwhile; 0 where it is not ours."""
     load: tuple[float, float]
     """The machine's load average over the last minute, before and after."""
 
@@ -87,10 +91,11 @@ class Run:
         if not (self.missing or self.gaps or self.pulls or self.lost):
             faults = "every reader has every change, in order"
         return (
-            f"{self.readers} readers, {self.changes} changes at {self.rate:.0f}/s: "
+            f"{self.readers} readers and {self.stalled} that take nothing, "
+            f"{self.changes} changes at {self.rate:.0f}/s: "
             f"p50 {self.p50} ms, p99 {self.p99} ms, longest {self.longest} ms; "
             f"{self.chunks:.0f} pieces a reader; {faults}; "
-            f"service {self.cpu:.2f} of a core; "
+            f"service {self.cpu:.2f} of a core, {self.grown:+.0f} MiB; "
             f"load {self.load[0]:.1f} before, {self.load[1]:.1f} after, on {os.cpu_count()} cores"
         )
 
@@ -135,7 +140,9 @@ class _Readers:
         await self._process.wait()
 
 
-async def measure(council: Council, settings: Settings | None, *, readers: int, rate: int, seconds: float) -> Run:
+async def measure(
+    council: Council, settings: Settings | None, *, readers: int, rate: int, seconds: float, stalled: int = 0
+) -> Run:
     """One measurement against a running service; ``settings`` where its database may be written to."""
     if rate > DESK_RATE and settings is None:
         raise ValueError(f"more than {DESK_RATE} changes a second need the simulator's own service")
@@ -160,41 +167,32 @@ async def measure(council: Council, settings: Settings | None, *, readers: int, 
             epoch=epoch,
             number=number,
             readers=readers,
+            stalled=stalled,
             seconds=CONNECT_SECONDS,
             identities=await enrol(council, http, min(readers, IDENTITIES)),
         )
-        if joined["joined"] < readers:
-            raise RuntimeError(f"only {joined['joined']} of {readers} readers got a stream: {joined['lost']}")
-        before, used, began = os.getloadavg()[0], council.cpu_seconds(), time.monotonic()
+        if joined["joined"] < readers + stalled:
+            raise RuntimeError(f"only {joined['joined']} of {readers + stalled} readers got a stream: {joined['lost']}")
+        before, used, held, began = os.getloadavg()[0], council.cpu_seconds(), council.memory(), time.monotonic()
         await writer.write(rate, seconds)
         took = time.monotonic() - began
-        cpu = (council.cpu_seconds() - used) / took
+        cpu, grown = (council.cpu_seconds() - used) / took, (council.memory() - held) / (1 << 20)
         _, last = await place_of(council, http)
         written = await commit_times(settings, council.tenant, number, folder) if settings is not None else None
         told = await fleet.ask(
             ARRIVE_SECONDS + 60, until=last, seconds=ARRIVE_SECONDS, written=str(written) if written else ""
         )
-        return _read(told, readers, last - number, took, cpu, (before, os.getloadavg()[0]))
-
-
-def _read(
-    told: Mapping[str, Any], readers: int, changes: int, took: float, cpu: float, load: tuple[float, float]
-) -> Run:
-    return Run(
-        readers=readers,
-        rate=changes / took,
-        changes=changes,
-        p50=told["p50"],
-        p99=told["p99"],
-        longest=told["longest"],
-        chunks=told["chunks"],
-        missing=readers - told["whole"],
-        gaps=told["gaps"],
-        pulls=told["pulls"],
-        lost=told["lost"],
-        cpu=cpu,
-        load=load,
-    )
+        return Run(
+            readers=readers,
+            stalled=stalled,
+            rate=(last - number) / took,
+            changes=last - number,
+            missing=readers - told["whole"],
+            load=(before, os.getloadavg()[0]),
+            **{name: told[name] for name in ("p50", "p99", "longest", "chunks", "gaps", "pulls", "lost")},
+            cpu=cpu,
+            grown=grown,
+        )
 
 
 def run() -> list[Result]:
@@ -227,6 +225,7 @@ async def _rows() -> list[Result]:
 
 async def _main(options: argparse.Namespace) -> int:
     wanted = {"readers": options.readers, "rate": options.rate, "seconds": options.seconds}
+    wanted["stalled"] = options.stalled
     if options.url:
         token = os.environ.get("RESCARD_TOKEN")
         if token is None:
@@ -234,7 +233,7 @@ async def _main(options: argparse.Namespace) -> int:
             return 2
         one = await measure(Council(url=options.url.rstrip("/"), tenant=options.tenant, token=token), None, **wanted)
     else:
-        async with own_service() as (council, settings):
+        async with own_service(with_valkey=not options.without_valkey) as (council, settings):
             one = await measure(council, settings, **wanted)
     print(one)
     return 1 if one.missing or one.gaps or one.lost else 0
@@ -248,6 +247,8 @@ def main() -> int:
     parser.add_argument("--readers", type=int, default=READERS, help="connected readers (default %(default)s)")
     parser.add_argument("--rate", type=int, default=10, help="changes a second (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=20, help="how long changes are written (default %(default)s)")
+    parser.add_argument("--stalled", type=int, default=0, help="readers more that take nothing (default %(default)s)")
+    parser.add_argument("--without-valkey", action="store_true", help="hints through PostgreSQL alone")
     parser.add_argument("--url", help="a service that runs, instead of one of its own on loopback")
     parser.add_argument("--tenant", default="wcc", help="the council for tests at that service (default %(default)s)")
     return uvloop.run(_main(parser.parse_args()))

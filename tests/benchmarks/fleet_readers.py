@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import ssl
 import sys
 import time
@@ -28,6 +29,8 @@ AT_ONCE: Final = 32
 """Streams being opened at the same time: a fleet after a power cut comes back over seconds, not in one."""
 BUCKETS: Final = 60_000
 """Milliseconds told apart; whatever took longer counts as the last."""
+STALLED_BYTES: Final = 4_096
+"""What the kernel may hold for a reader that takes nothing, so that it is the service that has to."""
 _CHANGE: Final = b'"change":{"t":"'
 _NUMBER: Final = b'"n":'
 _BEAT_TIME: Final = re.compile(rb'"server_time":(\d+)')
@@ -54,12 +57,25 @@ class Fleet:
 class StreamReader(asyncio.Protocol):
     """One connected reader."""
 
-    __slots__ = ("_first", "_fleet", "_joined", "_request", "_tail", "gaps", "marks", "number", "pulls")
+    __slots__ = (
+        "_first",
+        "_fleet",
+        "_joined",
+        "_request",
+        "_stalled",
+        "_tail",
+        "_transport",
+        "gaps",
+        "marks",
+        "number",
+        "pulls",
+    )
 
-    def __init__(self, fleet: Fleet, request: bytes, *, first: bool) -> None:
+    def __init__(self, fleet: Fleet, request: bytes, *, first: bool = False, stalled: bool = False) -> None:
         self._fleet = fleet
         self._request = request
         self._first = first
+        self._stalled = stalled
         self._joined = False
         self._tail = b""
         self.number = fleet.number
@@ -69,7 +85,8 @@ class StreamReader(asyncio.Protocol):
         self.pulls = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast("asyncio.Transport", transport).write(self._request)  # uvloop's are none by inheritance
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         now = time.time_ns() / 1e6
@@ -107,6 +124,9 @@ class StreamReader(asyncio.Protocol):
             return False
         self._joined = True
         self._fleet.joined += 1
+        if self._stalled:
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STALLED_BYTES)
+            self._transport.pause_reading()
         self._fleet.news.set()
         return True
 
@@ -167,7 +187,8 @@ async def _run() -> None:
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         identities.append((each["reader_id"], key))
     fleet = Fleet(number=command["number"])
-    readers = await _connect(command, identities, fleet)
+    everybody = await _connect(command, identities, fleet)
+    readers = everybody[: command["readers"]]
     _say(joined=fleet.joined, lost=fleet.lost[:3])
     end = json.loads(await commands.readline())
     fleet.wanted = end["until"]
@@ -197,24 +218,25 @@ async def _run() -> None:
 async def _connect(
     command: Mapping[str, Any], identities: Sequence[tuple[str, ec.EllipticCurvePrivateKey]], fleet: Fleet
 ) -> list[StreamReader]:
-    """All readers, connected, each with its first beat."""
+    """All readers, connected, each with its first beat; those that take nothing from then on come last."""
     loop = asyncio.get_running_loop()
     context = ssl.create_default_context() if command["tls"] else None
-    readers: list[StreamReader] = []
+    everybody = range(command["readers"] + command["stalled"])
+    readers: dict[int, StreamReader] = {}
 
     async def connect(place: int) -> None:
         async with turn:
             request = stream_request(command, identities[place % len(identities)])
-            made = StreamReader(fleet, request, first=place == 0)
+            made = StreamReader(fleet, request, first=place == 0, stalled=place >= command["readers"])
             await loop.create_connection(lambda: made, command["host"], command["port"], ssl=context)
-            readers.append(made)
+            readers[place] = made
             before = fleet.joined
             await _until(fleet, lambda: fleet.joined > before or bool(fleet.lost), command["seconds"])
 
     turn = asyncio.Semaphore(AT_ONCE)
-    await asyncio.gather(*(connect(place) for place in range(command["readers"])))
-    await _until(fleet, lambda: fleet.joined + len(fleet.lost) >= len(readers), command["seconds"])
-    return readers
+    await asyncio.gather(*(connect(place) for place in everybody))
+    await _until(fleet, lambda: fleet.joined + len(fleet.lost) >= len(everybody), command["seconds"])
+    return [readers[place] for place in everybody]
 
 
 async def _until(fleet: Fleet, reached: Any, seconds: float) -> None:

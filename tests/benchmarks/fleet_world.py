@@ -60,6 +60,12 @@ class Council:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def memory(self) -> int:
+        """Resident octets of the service's process; 0 where it is not ours. From proc(5), second field of statm."""
+        if self.pid is None:
+            return 0
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     @property
     def feed(self) -> str:
         """The feed that is measured."""
@@ -82,29 +88,31 @@ class Council:
 
 
 @asynccontextmanager
-async def own_service(log: Path | None = None) -> AsyncIterator[tuple[Council, Settings]]:
+async def own_service(*, with_valkey: bool = True) -> AsyncIterator[tuple[Council, Settings]]:
     """PostgreSQL (durable, as it comes), Valkey and one service process on loopback, which end with the block."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rescard-fleet-")))
         postgres = stack.enter_context(EmbeddedPostgres(folder / "postgres"))
-        valkey = stack.enter_context(EmbeddedValkey(folder / "valkey"))
+        valkey = stack.enter_context(EmbeddedValkey(folder / "valkey")) if with_valkey else None
         await migrate(postgres.url())
         settings = Settings(
             database_url=postgres.url(),
-            redis_url=valkey.url,
+            redis_url=None if valkey is None else valkey.url,
             bind=f"127.0.0.1:{free_port()}",
             key_encryption_key=SECRET,
         )
         await add_tenant(settings, "wcc", "Westminster City Council")
         environment = os.environ | {
             "DATABASE_URL": settings.database_url,
-            "REDIS_URL": str(settings.redis_url),
             "RESCARD_BIND": settings.bind,
             "RESCARD_KEY_ENCRYPTION_KEY": SECRET,
             "RESCARD_LOG_LEVEL": "warning",
         }
+        environment.pop("REDIS_URL", None)
+        if settings.redis_url is not None:
+            environment["REDIS_URL"] = settings.redis_url
         argv = [sys.executable, "-m", "cardservice", "serve"]
-        service = Child("service", argv, log=log or folder / "service.log", env=environment)
+        service = Child("service", argv, log=folder / "service.log", env=environment)
         service.start()
         stack.callback(service.stop)
         url = f"http://{settings.bind}"

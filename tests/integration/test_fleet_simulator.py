@@ -36,7 +36,7 @@ def arrive(numbers: Sequence[int], cuts: Sequence[int]) -> StreamReader:
     octets = (
         HEAD + chunk(BEAT) + b"".join(chunk(b"".join(map(change, part))) for part in (numbers[:half], numbers[half:]))
     )
-    reader = StreamReader(Fleet(number=0), b"", first=False)
+    reader = StreamReader(Fleet(number=0), b"")
     places = [0, *sorted(cut % len(octets) for cut in cuts), len(octets)]
     for begin, end in itertools.pairwise(places):
         reader.data_received(octets[begin:end])
@@ -70,7 +70,7 @@ def test_the_slowest_hundredth_is_what_it_says() -> None:
 @pytest.mark.parametrize("rate", [20, 200])
 async def test_a_fleet_of_readers_gets_every_change_one_by_one_and_in_bulk(service: Service, rate: int) -> None:
     council = Council(url=service.url, tenant="wcc", token=await service.token())
-    found = await fleet.measure(council, service.settings, readers=12, rate=rate, seconds=0.5)
+    found = await fleet.measure(council, service.settings, readers=12, stalled=2, rate=rate, seconds=0.5)
     assert found.changes == rate * 0.5
     assert (found.missing, found.gaps, found.pulls, list(found.lost)) == (0, 0, 0, [])
     assert found.p50 <= found.p99 <= found.longest
