@@ -19,17 +19,23 @@ from entitlements.credential.jwt import sign_card
 from entitlements.credential.keys import KeySet, SigningKey
 from entitlements.credential.live import live_message, live_text
 from entitlements.credential.presentation import VerifiedMemory, verify_presentation
+from entitlements.credential.sitesecrets import NO_SECRETS, SiteSecrets
 from entitlements.decide import decide
 from entitlements.model import CardId, CardIndex, Decision, Instant, Outcome, TenantId, ZoneId
 from entitlements.situation import NOTHING, PLAIN_TAP, Moment, Subject
 from entitlements.wire.rows import card_tag
 from tests.benchmarks.measure import Result, compare, row
 from tests.benchmarks.world import NOW, SITE, gym, gym_profile, small_cache
+from tests.support.chips import make_chip, tap
 
 CARDS = 512
 """Different cards in the first-visit round, so that nothing of one is remembered for the next."""
 PHONES = 64
-"""Live cards that were seen before."""
+"""Live cards and chips that were seen before."""
+CHIP_MASTERS = (bytes.fromhex("00112233445566778899AABBCCDDEEFF"),)
+"""As between two rotations: one master to try."""
+CHIP_FIRST, CHIP_AGAIN = 2.25, 0.6
+"""Bars of our own for a chip: four CMACs and a block of AES beside the signature, which stay when the card was seen."""
 KEY = SigningKey.generate(TenantId("wcc"))
 
 Present = Callable[[bytes, VerifiedMemory | None], Decision]
@@ -37,18 +43,22 @@ Check = Callable[[], None]
 
 
 def run() -> list[Result]:
-    """First visit and repeat visit of each form of card, and a live code whose card was seen before."""
-    present = _gate()
+    """First visit and repeat visit of each form of card and of a chip, and a live code whose card was seen before."""
+    present = _gate("qr", NO_SECRETS)
+    touch = _gate("nfc-ndef", SiteSecrets(chip={"wcc": CHIP_MASTERS}))
     memory = VerifiedMemory()
     jwts = [sign_card(_claims(number), KEY).encode() for number in range(CARDS)]
     cwts = [sign_card_cwt(_claims(number), KEY) for number in range(CARDS)]
     texts = [card_text(cwt).encode() for cwt in cwts]
     codes, code_checks = _live_codes()
-    for data in (jwts[0], texts[0], *codes):
-        decision = present(data, memory)
+    links, link_checks = _chip_links()
+    shown = [(present, data) for data in (jwts[0], texts[0], *codes)] + [(touch, link) for link in links]
+    for show, data in shown:
+        decision = show(data, memory)
         if decision.outcome is not Outcome.ALLOW:
             raise RuntimeError(f"the benchmark's card is not let in: {decision}")
     next_jwt, next_text, next_code = itertools.cycle(jwts), itertools.cycle(texts), itertools.cycle(codes)
+    next_link = itertools.cycle(links)
     times = compare(
         {
             "raw jwt": _raw([_signed_jwt(token) for token in jwts]),
@@ -59,6 +69,9 @@ def run() -> list[Result]:
             "cwt again": lambda: present(texts[0], memory),
             "raw live": _raw(code_checks),
             "live again": lambda: present(next(next_code), memory),
+            "raw chip": _raw(link_checks),
+            "chip first": lambda: touch(next(next_link), None),
+            "chip again": lambda: touch(next(next_link), memory),
         },
         rounds=151,
         seconds=0.004,  # short turns: what else the machine does falls on all alike
@@ -70,6 +83,8 @@ def run() -> list[Result]:
         row("static card (RP1), first visit, bytes to decision", against, times, "cwt first", "raw cwt", 1.25),
         row("static card (RP1), seen before, bytes to decision", against, times, "cwt again", "raw cwt", 0.10),
         row("live code (RC1), card seen before, to decision", against, times, "live again", "raw live", 1.35),
+        row("chip (NTAG 424 DNA), first visit, link to decision", against, times, "chip first", "raw chip", CHIP_FIRST),
+        row("chip (NTAG 424 DNA), seen before, link to decision", against, times, "chip again", "raw chip", CHIP_AGAIN),
     ]
 
 
@@ -77,7 +92,7 @@ def _card_id(number: int) -> CardId:
     return CardId(hashlib.sha256(str(number).encode()).digest()[:8])
 
 
-def _claims(number: int, device_key: bytes | None = None) -> CardClaims:
+def _claims(number: int, channel: Channel = Channel.STATIC, device_key: bytes | None = None) -> CardClaims:
     return CardClaims(
         issuer=TenantId("wcc"),
         card_id=_card_id(number),
@@ -86,12 +101,12 @@ def _claims(number: int, device_key: bytes | None = None) -> CardClaims:
         issued_at=Instant(NOW - 86_400),
         expires_at=Instant(NOW + 86_400 * 700),
         issue_number=number,
-        channel=Channel.STATIC if device_key is None else Channel.LIVE,
+        channel=channel,
         device_key=device_key,
     )
 
 
-def _gate() -> Present:
+def _gate(media: str, secrets: SiteSecrets) -> Present:
     """What a gate does with the bytes of a code, but for its devices."""
     keys = KeySet([KEY.verification_key])
     service = gym()
@@ -100,7 +115,8 @@ def _gate() -> Present:
     moment = Moment(at=NOW, site=SITE, zone=ZoneId("gym"))
 
     def present(data: bytes, memory: VerifiedMemory | None) -> Decision:
-        card = verify_presentation(UnverifiedPresentation(data=data, media="qr"), keys, NOW, memory)
+        presentation = UnverifiedPresentation(data=data, media=media)
+        card = verify_presentation(presentation, keys, NOW, memory, secrets=secrets)
         if not isinstance(card, VerifiedCard):
             raise TypeError(card)
         found = cache.lookup(card.claims.index, card_tag(card.claims.card_id))
@@ -117,12 +133,23 @@ def _live_codes() -> tuple[list[bytes], list[Check]]:
     codes, checks = [], []
     for number in range(PHONES):
         phone = generate_private_key()
-        cwt = sign_card_cwt(_claims(number, compress(phone.public_key())), KEY)
+        cwt = sign_card_cwt(_claims(number, Channel.LIVE, compress(phone.public_key())), KEY)
         message = live_message(cwt, NOW)
         signature = sign_message(phone, message)
         codes.append(live_text(cwt, NOW, signature).encode())
         checks.append(_check(phone.public_key(), message, signature))
     return codes, checks
+
+
+def _chip_links() -> tuple[list[bytes], list[Check]]:
+    """What some chips said when they were read, and of each the raw check of the signature of its card."""
+    links, checks = [], []
+    for number in range(PHONES):
+        claims = _claims(number, Channel.CHIP)
+        uid = b"\x04" + number.to_bytes(6, "big")
+        links.append(tap(make_chip(claims, key=KEY, master=CHIP_MASTERS[0], uid=uid)))
+        checks.append(_signed_cwt(sign_card_cwt(claims, KEY)))
+    return links, checks
 
 
 def _signed_jwt(token: bytes) -> Check:
