@@ -282,10 +282,22 @@ async def test_a_parent_holds_several_cards_and_removes_one(service: Service, mo
     assert [card["holder"] for card in await page.evaluate(KEPT)] == ["Rowan"]
 
 
-async def test_the_pages_own_base45_writes_what_gates_read(service: Service, mobile: Phone) -> None:
+async def test_the_page_writes_codes_and_times_as_gates_and_people_read_them(service: Service, mobile: Phone) -> None:
     samples = [bytes(range(256))[start:] for start in (0, 1, 129, 254, 255)] + [b"", bytes(7), b"\xff" * 8]
     await mobile.open(f"{service.url}/card/")
     base = str(await mobile.page.locator("script[type=module]").get_attribute("src")).rpartition("/")[0]
+    words = await mobile.page.evaluate(
+        "async ([base, times]) => { const { seenWords } = await import(`${base}/words.js`);"
+        " const card = { council: 'X', timezone: 'Europe/London' }, now = Date.parse(times[0]);"
+        " return times.map((seenAt) => seenWords({ ...card, seenAt: Date.parse(seenAt) }, now, true)); }",
+        [base, ["2026-07-01T12:00:00Z", "2026-06-30T23:05:00Z", "2026-06-30T22:59:00Z", "2025-12-31T00:00:00Z"]],
+    )
+    assert words == [
+        "Last checked with X today at 1:00pm.",
+        "Last checked with X today at 12:05am.",
+        "Last checked with X on 30 June 2026 at 11:59pm.",
+        "Last checked with X on 31 December 2025 at 12:00am.",
+    ]
     written = await mobile.page.evaluate(
         "async ([base, samples]) => { const { encode } = await import(`${base}/base45.js`); "
         "return samples.map((bytes) => encode(Uint8Array.from(bytes))); }",

@@ -5,6 +5,7 @@ const byId = (id) => document.getElementById(id);
 
 /** Show one view and no other. With `focus` its heading is read out, as after a new page. */
 export function showView(name, { focus = false } = {}) {
+  if (name === "none") put(byId("council"), "");
   let shown = null;
   for (const view of document.querySelectorAll("[data-view]")) {
     view.hidden = view.dataset.view !== name;
@@ -32,6 +33,7 @@ function made(name, className, text) {
 }
 
 function paint(card) {
+  put(byId("council"), card.council);
   document.documentElement.style.setProperty("--brand", card.colour);
   document.documentElement.style.setProperty("--on-brand", card.on_colour);
 }
