@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import time
-import uuid
 from typing import Any, Final
 
 import structlog
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
+from prometheus_client import Histogram
 from pydantic import BaseModel, ValidationError
 
 from cardservice.api.auth import authenticate
@@ -34,8 +35,6 @@ TIME_HEADER: Final = "Rescard-Time"
 log = structlog.get_logger("api")
 _lines = logging.getLogger("api")
 """Asked whether the line of a request would be written at all before it is made."""
-
-
 SECRET_PARTS: Final = frozenset({"link"})
 """Parts of paths that open something to whoever knows them."""
 
@@ -47,13 +46,17 @@ def told_path(request: web.Request, endpoint: Endpoint) -> str:
 
 def request_id_of(request: web.Request) -> str:
     """The caller's ``X-Request-Id`` where it is plain, else a new one."""
-    given = request.headers.get("X-Request-Id", "")
+    given = request.headers.get("X-Request-Id")
+    if given is None:
+        return os.urandom(16).hex()
     plausible = given.isascii() and given.isprintable() and 0 < len(given) <= REQUEST_ID_CHARACTERS
-    return given if plausible else uuid.uuid4().hex
+    return given if plausible else os.urandom(16).hex()
 
 
 def make_handler(platform: Platform, endpoint: Endpoint) -> Any:
     """The aiohttp handler of an endpoint."""
+
+    seconds_by_status: dict[int, Histogram] = {}
 
     async def handle(request: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
@@ -71,12 +74,17 @@ def make_handler(platform: Platform, endpoint: Endpoint) -> Any:
                 log.error("request failed", method=request.method, path=path, code=problem.code, exc_info=error)
             response = problem_response(problem, request_id)
         seconds = time.perf_counter() - started
-        platform.metrics.requests.labels(endpoint.method, endpoint.path, str(response.status)).observe(seconds)
+        counted = seconds_by_status.get(response.status)
+        if counted is None:
+            counted = platform.metrics.requests.labels(endpoint.method, endpoint.path, str(response.status))
+            seconds_by_status[response.status] = counted
+        counted.observe(seconds)
         if not response.prepared:
             response.headers["X-Request-Id"] = request_id
             response.headers[TIME_HEADER] = str(time.time_ns() // 1_000_000)
             response.headers.setdefault("Cache-Control", "no-store")
-        log.debug("request", method=request.method, path=path, status=response.status, ms=round(seconds * 1000, 2))
+        if _lines.isEnabledFor(logging.DEBUG):
+            log.debug("request", method=request.method, path=path, status=response.status, ms=round(seconds * 1000, 2))
         return response
 
     return handle
