@@ -6,16 +6,14 @@ from typing import Any, Final
 
 from cardservice.api.call import Call
 from cardservice.db import queries
-from entitlements.credential.claims import CARD_ID_BYTES, CardForm, Refused, UnverifiedPresentation
+from entitlements.credential.claims import CARD_ID_BYTES, Refused
 from entitlements.credential.encoding import b64url_decode
 from entitlements.credential.errors import InvalidEncodingError
 from entitlements.credential.keys import KeySet
-from entitlements.credential.presentation import verify_presentation
+from entitlements.credential.presentation import verify_static
 from entitlements.model import CardState, Reason, TenantId
 
 ID_CHARACTERS: Final = 11
-STATIC_FORMS: Final = (CardForm.JWT, CardForm.CWT)
-"""A one-time code belongs to the reader that sees it first: nothing here remembers which were used."""
 
 
 async def find_card(call: Call, text: str) -> Any:
@@ -34,12 +32,9 @@ async def find_card(call: Call, text: str) -> Any:
     else:
         jwks = await call.platform.keys.jwks(call.conn, call.tenant, "card")
         keys = KeySet.from_jwks(TenantId(call.tenant), jwks)
-        presented = UnverifiedPresentation(data=text.encode(), media="code")
-        card = verify_presentation(presented, keys, int(call.now.timestamp()))
+        card = verify_static(text.encode(), keys, int(call.now.timestamp()))
         if isinstance(card, Refused):
             return card.reason
-        if card.form not in STATIC_FORMS:
-            return Reason.PRESENTATION_NOT_ACCEPTED
         card_id = bytes(card.claims.card_id)
     row = await queries().cards.get(call.conn, tenant=call.tenant, card_id=card_id)
     return Reason.UNKNOWN_CARD if row is None else row

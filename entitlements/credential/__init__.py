@@ -2,6 +2,7 @@
 
 Pure: no I/O, no clock (time is an argument), no logging. Begin at
 :func:`~entitlements.credential.presentation.verify_presentation` (gate),
+:func:`~entitlements.credential.presentation.verify_static`,
 :func:`~entitlements.credential.jwt.sign_card` and :func:`~entitlements.credential.cwt.sign_card_cwt` (service).
 """
 
@@ -43,7 +44,7 @@ from entitlements.credential.jws import sign_compact, verify_compact
 from entitlements.credential.jwt import sign_card, verify_card, verify_card_pyjwt
 from entitlements.credential.keys import KeySet, SigningKey, VerificationKey, make_kid
 from entitlements.credential.live import live_message, live_text
-from entitlements.credential.presentation import VerifiedMemory, verify_presentation
+from entitlements.credential.presentation import VerifiedMemory, verify_presentation, verify_static
 from entitlements.credential.sitesecrets import NO_SECRETS, SiteSecrets
 from entitlements.credential.totp import totp_secret, totp_text
 
@@ -93,4 +94,5 @@ __all__ = [
     "verify_cwt",
     "verify_cwt_cbor2",
     "verify_presentation",
+    "verify_static",
 ]

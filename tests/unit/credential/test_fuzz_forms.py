@@ -22,6 +22,7 @@ from entitlements.credential import (
     verify_cwt,
     verify_cwt_cbor2,
     verify_presentation,
+    verify_static,
 )
 from entitlements.credential.base45 import b45_encode
 from entitlements.credential.claims import INDEX_LIMIT, INSTANT_MAX, ISSUE_NUMBER_LIMIT
@@ -60,6 +61,7 @@ def agreed(data: bytes, now: int = NOW) -> VerifiedCard | Refused:
     for _ in range(2):
         assert verify_presentation(presentation, KEYS, now, memory) == expected
     assert verify_presentation(presentation, KEYS, now) == expected
+    assert verify_static(presentation.data, KEYS, now) == expected
     return lean
 
 
@@ -72,6 +74,11 @@ def judged(text: bytes) -> VerifiedCard | Refused:
         assert isinstance(verify_presentation(known, KEYS, NOW, memory, secrets=SECRETS), VerifiedCard)
     result = verify_presentation(presentation, KEYS, NOW, secrets=SECRETS)
     assert verify_presentation(presentation, KEYS, NOW, memory, secrets=SECRETS) == result
+    at_the_service = verify_static(text, KEYS, NOW)
+    if text.startswith((b"eyJ", b"RP1:")):
+        assert at_the_service == result
+    else:
+        assert isinstance(at_the_service, Refused)
     return result
 
 
