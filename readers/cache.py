@@ -6,7 +6,6 @@ thread; what is slow (reading, writing, hashing) happens on copies in threads an
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,7 +14,6 @@ import msgspec
 from entitlements.model import CardState
 from entitlements.profile import Profile
 from entitlements.wire.feed import (
-    AnyChange,
     CardChange,
     HorizonChange,
     KeysChange,
@@ -26,12 +24,12 @@ from entitlements.wire.feed import (
 )
 from entitlements.wire.rows import STATES, pack_row, unpack_row
 from readers.basefile import BaseFile
+from readers.breath import Turns
+from readers.changes import AnyChange, CardRow
 from readers.contents import Contents
 from readers.errors import FeedError
-from readers.profiles import Added, ProfileTable
+from readers.profiles import Added, Kept, ProfileTable
 
-SLICE: Final = 250
-"""Rows applied between two turns of the event loop: measured, decisions do not notice slices of this size."""
 COMPACT_ROWS: Final = 10_000
 """Changed rows from which a new base is worth writing,"""
 COMPACT_SHARE: Final = 64
@@ -47,6 +45,19 @@ MAX_STATE_GROWTH: Final = 200_000
 of periods that still count."""
 
 Found = tuple[CardState, Profile]
+
+
+class _Numbers(Kept[bytes, int]):
+    """Numbers of profiles by their JSON: in bulk the same few come again and again."""
+
+    __slots__ = ("_profiles",)
+
+    def __init__(self, profiles: ProfileTable) -> None:
+        super().__init__()
+        self._profiles = profiles
+
+    def make(self, key: bytes) -> int:
+        return self._profiles.number_of(Profile.from_wire(msgspec.json.decode(key)))
 
 
 class FeedCache:
@@ -73,6 +84,7 @@ class FeedCache:
         self._tags, self._lows = base.tags, base.lows
         self._count = base.header.rows
         self._profiles = self.contents.profiles
+        self._numbers = _Numbers(self._profiles)
 
     def find(self, index: int, tag: int) -> tuple[CardState, int] | None:
         """State and profile number of the card with this index and tag; None if the feed has no such card.
@@ -135,23 +147,24 @@ class FeedCache:
         Raises:
             FeedError: a change is not the next one, or cannot be read; those before it are applied.
         """
-        for position, change in enumerate(changes):
+        turns = Turns()
+        for change in changes:
             self.apply_one(change)
-            if position % SLICE == SLICE - 1:
-                await asyncio.sleep(0)
+            if turns.over():
+                await turns.give()
 
     def apply_one(self, change: AnyChange) -> None:
         """Apply the next change. Raises as :meth:`apply`."""
         if change.n != self.number + 1:
             raise FeedError(self.feed, f"change {change.n} does not follow {self.number}")
         contents = self.contents
-        if isinstance(change, CardChange):
+        if isinstance(change, CardRow | CardChange):
             if not 0 <= change.index < self._cards + MAX_INDEX_LEAP:
                 raise FeedError(self.feed, f"change {change.n} is of card {change.index}, far beyond {self._cards}")
             try:
-                profile = contents.profiles.number_of(Profile.from_wire(change.profile))
+                profile = self._profile_of(change)
                 self._overlay[change.index] = pack_row(tag=change.tag, profile=profile, state=change.state)
-            except (msgspec.ValidationError, ValueError) as error:
+            except (msgspec.DecodeError, ValueError) as error:
                 raise FeedError(self.feed, f"change {change.n} cannot be read: {error}") from error
             self._cards = max(self._cards, change.index + 1)
         elif isinstance(change, ServiceChange):
@@ -172,6 +185,11 @@ class FeedCache:
                 raise FeedError(self.feed, f"change {change.n} cannot be read: {error}") from error
         self.number = change.n
         self.issue_number = max(self.issue_number, change.tn)
+
+    def _profile_of(self, change: CardRow | CardChange) -> int:
+        if isinstance(change, CardRow):
+            return self._numbers[bytes(change.profile)]
+        return self.contents.profiles.number_of(Profile.from_wire(change.profile))
 
     @property
     def wants_compaction(self) -> bool:

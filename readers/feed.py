@@ -10,9 +10,11 @@ from typing import Final
 import msgspec
 import structlog
 
-from entitlements.wire.feed import AnyChange, Head, ServiceChange, ServiceWithdrawn, WorldChange, decode_change
+from entitlements.wire.feed import Head, ServiceChange, ServiceWithdrawn, WorldChange
+from readers.breath import Turns
 from readers.cache import FeedCache, Found
 from readers.catalogue import Catalogue
+from readers.changes import AnyChange, decode_change
 from readers.client import ServiceClient
 from readers.clock import TrustedClock
 from readers.errors import (
@@ -27,11 +29,11 @@ from readers.feedstore import FeedStore
 from readers.journal import FeedNote, Journal
 from readers.snapshots import Snapshots
 
-PAGE: Final = 1000
-"""Changes asked for at once."""
+PAGE: Final = 500
+"""Changes asked for at once; more in one reply would keep decisions waiting for longer than a millisecond."""
 MAX_CATCH_UP: Final = 50_000
 """Changes behind the head beyond which a snapshot is quicker than pulling them."""
-MAX_PAGES: Final = 100
+MAX_PAGES: Final = 200
 """Requests of one pull: twice what the longest catch-up takes, so that a service in disorder cannot hold a reader."""
 ONLINE_MS: Final = 30_000
 """A feed confirmed within this time counts as online: three polls, six beats."""
@@ -230,12 +232,15 @@ class Feed:
     async def _take_page(self, cache: FeedCache, raw: Sequence[msgspec.Raw]) -> None:
         changes: list[AnyChange] = []
         unknown: msgspec.DecodeError | None = None
+        turns = Turns()
         for item in raw:
             try:
-                changes.append(decode_change(bytes(item)))
+                changes.append(decode_change(item))
             except msgspec.DecodeError as error:
                 unknown = error
                 break
+            if turns.over():
+                await turns.give()
         try:
             async with self._lock:
                 if cache is self.cache and not await self._apply(cache, changes):

@@ -6,14 +6,12 @@ changes only, each of which is one step that no decision can see half done.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from datetime import date
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
-from entitlements.wire.feed import AnyChange
 from entitlements.wire.state import (
     Booking,
     BookingChange,
@@ -26,10 +24,9 @@ from entitlements.wire.state import (
     Upstream,
     UpstreamChange,
 )
+from readers.breath import Breath
+from readers.changes import AnyChange
 from readers.units import UnitTable
-
-SLICE: Final = 100
-"""Items read or written between two pauses that let the event loop have the interpreter."""
 
 T = TypeVar("T")
 W = TypeVar("W", bound=msgspec.Struct)
@@ -213,16 +210,15 @@ class Holdings:
 
 def _decoded(raws: list[msgspec.Raw], kind: type[W]) -> Iterator[tuple[msgspec.Raw, W]]:
     decoder = msgspec.json.Decoder(kind)
-    for position, raw in enumerate(raws):
+    breath = Breath()
+    for raw in raws:
         yield raw, decoder.decode(raw)
-        if position % SLICE == 0:
-            time.sleep(0)
+        breath.take()
 
 
 def _encoded(items: Iterable[msgspec.Struct]) -> list[msgspec.Raw]:
-    pieces = []
-    for position, item in enumerate(items):
+    pieces, breath = [], Breath()
+    for item in items:
         pieces.append(msgspec.Raw(_encoder.encode(item)))
-        if position % SLICE == 0:
-            time.sleep(0)
+        breath.take()
     return pieces

@@ -16,7 +16,9 @@ from typing import Final, TypeVar
 import msgspec
 import structlog
 
-from entitlements.wire.feed import AnyChange, decode_change, encode
+from entitlements.wire.feed import encode
+from readers.breath import Breath
+from readers.changes import AnyChange, decode_change
 from readers.database import Database
 from readers.statements import load_statements
 
@@ -41,10 +43,12 @@ class Journal:
 
     async def add_changes(self, feed: str, epoch: str, changes: Sequence[AnyChange]) -> None:
         """Write changes down. Raises DatabaseFaultError."""
-        rows = [(feed, epoch, change.n, encode(change)) for change in changes]
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.executemany(SQL["add_change"], rows)
+            breath = Breath()
+            for change in changes:
+                connection.execute(SQL["add_change"], (feed, epoch, change.n, encode(change)))
+                breath.take()
 
         await self.database.run(write)
 

@@ -10,13 +10,14 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import cache, decisions, fleet, policies, replay, service, status
+from tests.benchmarks import bulk, cache, decisions, fleet, policies, replay, service, status
 from tests.benchmarks.measure import Result
 
 SUITES = {
     "decisions": decisions.run,
     "policies": policies.run,
     "cache": cache.run,
+    "bulk": bulk.run,
     "replay": replay.run,
     "status": status.run,
     "service": service.run,
