@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,8 +11,10 @@ from hypothesis import strategies as st
 from cardservice.cards.numbering import BLOCK
 from cardservice.cards.states import TRANSITIONS, next_state
 from cardservice.status.array import BITS, STATUS_OF, STEP, changed, entries_for, grown
+from entitlements.credential.status import StatusList, read_status_list, sign_status_list
 from entitlements.credential.statusbits import Status, packed_bytes, status_at
-from entitlements.model import CardState
+from entitlements.model import CardState, Instant
+from tests.support.cards import KEY, KEYS, NOW
 
 changes = st.lists(st.tuples(st.integers(0, 300), st.sampled_from(CardState)), max_size=40)
 relaxed = settings(deadline=None)
@@ -46,3 +50,26 @@ def test_the_list_reaches_beyond_every_card_that_the_next_hours_may_bring(number
     last_block_ends = (numbered // BLOCK + 1) * BLOCK
     assert entries_for(numbered) >= last_block_ends + STEP - BLOCK
     assert len(grown(b"", entries_for(numbered))) == packed_bytes(entries_for(numbered), BITS)
+
+
+TEN_MILLION = 10_000_000
+URI = "https://cards.example/v1/tenants/wcc/status"
+
+
+def test_ten_million_cards_built_change_by_change_are_the_list_made_at_once_and_can_be_read():
+    dice = random.Random(10)
+    became: dict[int, CardState] = {}
+    packed = b""
+    for numbered in range(TEN_MILLION // 20, TEN_MILLION + 1, TEN_MILLION // 20):
+        some = {dice.randrange(numbered): dice.choice(list(CardState)) for _ in range(1000)}
+        packed = changed(grown(packed, entries_for(numbered)), some.items())
+        became |= some
+    assert packed == changed(grown(b"", entries_for(TEN_MILLION)), became.items())
+    made = StatusList(
+        uri=URI, issued_at=Instant(NOW), expires_at=Instant(NOW + 86_400), ttl=300, bits=BITS, packed=packed
+    )
+    read = read_status_list(sign_status_list(made, KEY, quick=True), KEYS, NOW, uri=URI)
+    assert read == made
+    assert made.entries >= TEN_MILLION
+    for index, state in dice.sample(sorted(became.items()), 50):
+        assert status_at(packed, index, BITS) == STATUS_OF[state]
