@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
+from cardservice.app import PLATFORM
+from cardservice.phone import pages
 from entitlements.credential import VerifiedCard, verify_presentation
 from entitlements.credential.base45 import b45_encode
 from entitlements.credential.claims import Channel, UnverifiedPresentation
-from tests.support.browser import Phone, needs_browser, phone, read_pixels
+from tests.support.browser import PATIENCE_MS, Phone, needs_browser, phone, read_pixels
 from tests.support.feed import document, publish
 from tests.support.phone import card_keys, link_for, link_in_place_of
 from tests.support.service import Service
@@ -329,3 +331,35 @@ async def test_a_service_that_is_away_is_told_and_the_card_comes_at_the_next_pre
     await mobile.page.reload()
     await mobile.page.locator("#bind").click()
     assert (await shown(service, mobile)).presentation is Channel.LIVE
+
+
+async def test_a_new_release_reaches_the_phone_and_leaves_its_card_there(
+    service: Service, mobile: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await mobile.bind(await link_url(service))
+    card = await shown(service, mobile)
+    monkeypatch.setattr(pages, "version", lambda: "newrelease00")
+    pages.worker_script.cache_clear()
+    try:
+        await mobile.page.reload()
+        # The page that was kept is shown at once; beside it the browser gets the new worker, and that the new page.
+        async with asyncio.timeout(PATIENCE_MS / 1000):
+            # This page has a worker already, so no event of it tells of the next one's end.
+            while await mobile.page.evaluate("caches.keys()") != ["card-newrelease00"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await mobile.restart(offline=True)
+        await mobile.open(f"{service.url}/card/")
+        assert (await shown(service, mobile)).claims == card.claims
+        source = await mobile.page.locator("script[type=module]").get_attribute("src")
+        assert source == "/card/assets/newrelease00/card.js"
+    finally:
+        pages.worker_script.cache_clear()
+
+
+async def test_a_card_that_the_council_does_not_know_shows_no_code(service: Service, mobile: Phone) -> None:
+    await mobile.bind(await link_url(service))
+    async with service.app[PLATFORM].db.transaction("wcc") as conn:
+        await conn.execute("UPDATE card SET device_key = NULL")
+    await mobile.page.reload()
+    await expect(mobile.page.get_by_role("heading", name="The council does not know this card")).to_be_visible()
+    assert await mobile.page.locator("#code").is_hidden()

@@ -164,7 +164,8 @@ function returned() {
 
 async function begin() {
   const worker = navigator.serviceWorker.register("/card/worker.js", { scope: SHELL });
-  worker.catch(() => {}); // without it the page works as long as there is a network
+  // A new release is looked for at once: by itself a browser may take a day. Without a worker the page needs a network.
+  worker.then((registration) => registration.update()).catch(() => {});
   try {
     store = await openStore();
     cards = await store.cards();
