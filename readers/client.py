@@ -87,6 +87,8 @@ class _Problem(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     detail: str = ""
     server_time: int | None = None
+    epoch: str | None = None
+    number: int | None = None
 
 
 class ServiceClient:
@@ -367,9 +369,14 @@ class ServiceClient:
         detail = problem.detail or problem.title
         if problem.code == "assertion_time":
             return AssertionTimeError(request, detail=detail, server_time=problem.server_time)
-        kind = ServiceRefusedError
-        if problem.code == "reader_revoked":
-            kind = ReaderRevokedError
-        elif problem.code in {"feed_epoch", "feed_pruned"}:
-            kind = SnapshotNeededError
+        if problem.code in {"feed_epoch", "feed_pruned"}:
+            return SnapshotNeededError(
+                request,
+                status=response.status,
+                code=problem.code,
+                detail=detail,
+                epoch=problem.epoch,
+                number=problem.number,
+            )
+        kind = ReaderRevokedError if problem.code == "reader_revoked" else ServiceRefusedError
         return kind(request, status=response.status, code=problem.code, detail=detail)

@@ -144,4 +144,11 @@ class ReaderRevokedError(ServiceRefusedError):
 
 
 class SnapshotNeededError(ServiceRefusedError):
-    """The feed cannot be continued from this epoch and number."""
+    """The feed cannot be continued from this epoch and number. ``epoch`` and ``number`` are the head's, if told."""
+
+    def __init__(
+        self, request: str, *, status: int, code: str, detail: str, epoch: str | None = None, number: int | None = None
+    ) -> None:
+        super().__init__(request, status=status, code=code, detail=detail)
+        self.epoch = epoch
+        self.number = number

@@ -77,6 +77,8 @@ class Feed:
         self._pull: asyncio.Task[None] | None = None
         self._rebase = False
         self._damage: str | None = None
+        self._forked = False
+        """Some changes applied here are of a past that the service has lost: nothing follows on them."""
         self._snapshot_due = 0.0
 
     # -- what the gate asks --
@@ -102,7 +104,7 @@ class Feed:
     @property
     def online(self) -> bool:
         """Whether the feed was confirmed a moment ago."""
-        return abs(self._clock.now_ms() - self.confirmed_at) < ONLINE_MS
+        return not self._forked and abs(self._clock.now_ms() - self.confirmed_at) < ONLINE_MS
 
     # -- life --
 
@@ -113,7 +115,7 @@ class Feed:
             return
         note = await self._journal.recall(self._note, FeedNote)
         if note is not None and note.epoch == self.cache.epoch:
-            self.confirmed_at = note.confirmed_at
+            self.confirmed_at, self._forked = note.confirmed_at, note.forked
         await self._compile_all(self.cache)
 
     async def refresh(self) -> None:
@@ -125,7 +127,7 @@ class Feed:
         if self._damage is not None:
             await self._store.set_aside(self._damage)
             self._damage = None
-        if self.cache is None or self.cache.wants_snapshot:
+        if self.cache is None or self._forked or self.cache.wants_snapshot:
             await self.take_snapshot()
         await self.pull()
         await self._maintain()
@@ -143,16 +145,16 @@ class Feed:
         """Take changes of the stream; False if one is missing before them, so that a pull is needed."""
         async with self._lock:
             cache = self.cache
-            if cache is None:
+            if cache is None or self._forked:
                 return False
             return await self._apply(cache, changes)
 
     def beat(self, head: Head) -> None:
         """The service says where the feed stands."""
         cache = self.cache
-        if cache is None or head.epoch != cache.epoch or head.number > cache.number:
-            self.hint.set()
-        elif head.number == cache.number:
+        if cache is None or (head.epoch, head.number) != (cache.epoch, cache.number):
+            self.hint.set()  # behind us as well: it may be a beat that was under way, or a service that went back
+        elif not self._forked:
             self._confirm()
 
     async def write_note(self) -> None:
@@ -162,7 +164,7 @@ class Feed:
             DatabaseFaultError: it could not be written.
         """
         if self.cache is not None:
-            note = FeedNote(epoch=self.cache.epoch, confirmed_at=self.confirmed_at)
+            note = FeedNote(epoch=self.cache.epoch, confirmed_at=self.confirmed_at, forked=self._forked)
             await self._journal.keep(self._note, note)
 
     def forget(self) -> None:
@@ -178,17 +180,25 @@ class Feed:
         # Within an epoch the number tells which is older; between epochs only the time of making can.
         if old is not None and (
             manifest.number < old.base.header.number
-            if manifest.epoch == old.epoch
+            if manifest.epoch == old.epoch and not self._forked
             else manifest.created_at < old.base.header.created_at
         ):
-            raise SnapshotRefusedError(self.name, "the snapshot is older than the one in use")
+            raise SnapshotRefusedError(
+                self.name,
+                "the snapshot is older than the one in use"
+                + (
+                    ", and the service has lost changes that this reader has: its feed needs a new epoch" * self._forked
+                ),
+            )
         async with self._lock:
+            if self._forked:
+                await self._journal.forget_all_changes(self.name)
             fresh = await self._store.take_snapshot(manifest, fetched.meta, fetched.rows)
             await asyncio.to_thread(fetched.rows.unlink, missing_ok=True)
             # What came after the snapshot and was applied already must not be undone, not even for a moment.
             await fresh.apply(await self._journal.changes_after(self.name, fresh.epoch, fresh.number))
             await self._compile_all(fresh)
-            self.cache = fresh
+            self.cache, self._forked = fresh, False
         # The snapshot was whole when it was made: a gate cut off right after it knows how old its data is.
         known = self.confirmed_at if old is not None and old.epoch == fresh.epoch else 0
         self.confirmed_at = max(known, min(manifest.created_at, self._clock.now_ms()))
@@ -207,14 +217,14 @@ class Feed:
     async def _pull_now(self) -> None:
         for _ in range(MAX_PAGES):
             cache = self.cache
-            if cache is None:
+            if cache is None or self._forked:
                 await self.take_snapshot()
                 continue
             try:
                 page = await self._client.changes(self.name, epoch=cache.epoch, after=cache.number, limit=PAGE)
             except SnapshotNeededError as error:
                 _log.info("the feed cannot be continued; a snapshot is taken", feed=self.name, because=error.code)
-                await self.take_snapshot()
+                await self._start_over(cache, error)
                 continue
             if page.head.epoch != cache.epoch or page.head.number - cache.number > MAX_CATCH_UP:
                 await self.take_snapshot()
@@ -228,6 +238,20 @@ class Feed:
                     self.name, f"no change came after {cache.number} although the head is {page.head.number}"
                 )
         raise FeedError(self.name, f"the head was not reached within {MAX_PAGES} requests")
+
+    async def _start_over(self, cache: FeedCache, error: SnapshotNeededError) -> None:
+        """Take a snapshot because the service cannot tell what follows on the copy here."""
+        if error.epoch == cache.epoch and error.number is not None and error.number < cache.number:
+            # Its database was restored to an earlier time. New changes will be told under the numbers that we have.
+            self._forked = True
+            _log.critical(
+                "the service has lost changes that this reader has; nothing is applied on them",
+                feed=self.name,
+                number=cache.number,
+                head=error.number,
+            )
+            await self.write_note()
+        await self.take_snapshot()
 
     async def _take_page(self, cache: FeedCache, raw: Sequence[msgspec.Raw]) -> None:
         changes: list[AnyChange] = []

@@ -29,10 +29,14 @@ _log = structlog.get_logger(__name__)
 
 
 class FeedNote(msgspec.Struct, frozen=True, kw_only=True):
-    """Kept for each feed: when (corrected ms) the reader last knew that it had every change, of which epoch."""
+    """Kept for each feed: when (corrected ms) the reader last knew that it had every change, of which epoch.
+
+    ``forked``: some of its changes are of a past that the service has lost.
+    """
 
     epoch: str
     confirmed_at: int
+    forked: bool = False
 
 
 class Journal:
@@ -78,6 +82,10 @@ class Journal:
     async def forget_changes(self, feed: str, epoch: str, number: int) -> None:
         """Drop the changes that a base of this epoch and number holds, and those of other epochs."""
         await self.database.run(lambda connection: _execute(connection, "forget_changes", (feed, epoch, number)))
+
+    async def forget_all_changes(self, feed: str) -> None:
+        """Drop every change of a feed."""
+        await self.database.run(lambda connection: _execute(connection, "forget_all_changes", (feed,)))
 
     async def keep(self, name: str, value: msgspec.Struct) -> None:
         """Keep a small value under a name, replacing the one before."""

@@ -39,6 +39,9 @@ SELECT n, body FROM change WHERE feed = ? AND epoch = ? AND n > ? ORDER BY n
 -- name: forget_changes
 DELETE FROM change WHERE feed = ? AND (epoch <> ? OR n <= ?)
 
+-- name: forget_all_changes
+DELETE FROM change WHERE feed = ?
+
 -- name: set_note
 INSERT INTO note (name, body) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body
 

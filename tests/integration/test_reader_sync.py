@@ -11,7 +11,8 @@ import pytest
 
 from entitlements.credential.keys import SigningKey
 from entitlements.model import CardState, TenantId
-from entitlements.wire.feed import KeysChange, ServiceChange, ServiceWithdrawn, encode
+from entitlements.wire.feed import CardChange, KeysChange, ServiceChange, ServiceWithdrawn, encode
+from entitlements.wire.rows import pack_row
 from readers.daemon import Daemon
 from tests.unit.readers.kit.council import GYM, Council
 from tests.unit.readers.kit.doubles import Devices
@@ -105,6 +106,64 @@ async def test_a_feed_that_cannot_be_continued_is_taken_anew(service: FakeServic
         cache = daemon.feeds["wcc/leisure"].cache
         assert cache is not None
         assert (cache.epoch, cache.number) == (service.council.epoch, service.council.number)
+
+
+def go_back(service: FakeService, number: int) -> None:
+    """The service's database is restored as it was at a change: what came later is lost, the epoch is the same."""
+    council = service.council
+    del council.changes[number:]
+    council.number = number
+    for change in council.changes:
+        if isinstance(change, CardChange):
+            council.rows[change.index] = pack_row(tag=change.tag, profile=0, state=change.state)
+
+
+async def test_a_reader_from_the_future_goes_back_with_the_service(service: FakeService, tmp_path: Path) -> None:
+    card, other = (service.council.issue(in_snapshot=True) for _ in range(2))
+    async with running(site_settings(service.url, tmp_path), Devices()) as daemon:
+        await ready(daemon)
+        service.council.put(card, CardState.SUSPENDED)
+        for _ in range(3):
+            service.council.put(other, CardState.LOST)
+        await until(lambda: number(daemon) == 4)
+        go_back(service, 1)
+        service.council.rows[other.claims.index] = pack_row(tag=other.tag, profile=0, state=CardState.ACTIVE)
+        service.send(service.beat())
+        await until(lambda: number(daemon) == 1)
+        assert state(daemon, card) is CardState.SUSPENDED
+        assert state(daemon, other) is CardState.ACTIVE
+        service.push(service.council.put(card, CardState.REVOKED))
+        await until(lambda: state(daemon, card) is CardState.REVOKED)
+        assert number(daemon) == 2
+
+
+async def test_changes_of_another_past_are_not_put_on_ours_even_when_their_numbers_fit(
+    service: FakeService, tmp_path: Path
+) -> None:
+    card, other = (service.council.issue(in_snapshot=True) for _ in range(2))
+    for _ in range(4):
+        service.council.put(other, CardState.LOST)
+    service.council.rows[other.claims.index] = pack_row(tag=other.tag, profile=0, state=CardState.LOST)
+    settings = site_settings(service.url, tmp_path)
+    async with running(settings, Devices()) as daemon:
+        await ready(daemon)
+        assert number(daemon) == 4
+        go_back(service, 1)
+        service.council.created_at -= 1000  # the newest snapshot that it still has is older than ours
+        await until(lambda: "new epoch" in str(daemon.feeds["wcc/leisure"].problem))
+        assert state(daemon, other) is CardState.LOST, "the last good data stays"
+    for _ in range(5):
+        service.council.put(card, CardState.REVOKED)
+    async with running(settings, Devices(), code=None) as daemon:
+        feed = daemon.feeds["wcc/leisure"]
+        service.push(service.council.changes[-2])  # number 5, which would be the next one here
+        await until(lambda: "new epoch" in str(feed.problem))
+        assert number(daemon) == 4
+        assert not feed.online
+        service.council.epoch, service.council.created_at = "e2", service.council.created_at + 5000
+        await until(lambda: state(daemon, card) is CardState.REVOKED)
+        assert state(daemon, other) is CardState.LOST
+        assert number(daemon) == service.council.number
 
 
 @pytest.mark.parametrize("how", ["half", "other"])
@@ -269,7 +328,7 @@ async def test_a_cache_damaged_while_the_reader_was_off_is_rebuilt(
     rows = len(data) - 8 * len(service.council.rows)
     # What is in the header is found at the start, the others when they are used or checked.
     data[{"header": 20, "profiles": rows - 4096, "rows": rows + 3}.get(where, 0)] ^= 0x40
-    base.write_bytes({"half gone": data[: len(data) // 2], "empty": b""}.get(where, data))
+    base.write_bytes(data[: {"half gone": len(data) // 2, "empty": 0}.get(where, len(data))])
     async with running(settings, Devices(), code=None) as daemon:
         await until(lambda: list(base.parent.glob("*.damaged-*")))
         await ready(daemon)

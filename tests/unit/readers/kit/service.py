@@ -201,7 +201,7 @@ class FakeService:
         council = self.council
         after = int(request.query["after"])
         if request.query["epoch"] != council.epoch or after > council.number:
-            return problem(409, "feed_epoch", "not the present epoch")
+            return problem(409, "feed_epoch", "not of our past", epoch=council.epoch, number=council.number)
         if after < self.pruned_to:
             return problem(410, "feed_pruned", "no longer kept")
         page = [change for change in council.changes if change.n > after][: int(request.query["limit"])]
