@@ -329,7 +329,8 @@ class ServiceClient:
                     problem = await self._problem(request, response)
                     if not isinstance(problem, AssertionTimeError) or attempt == 2:
                         raise problem
-                    if problem.server_time is not None:
+                    if problem.server_time is not None and TIME_HEADER not in response.headers:
+                        # Else it was measured: one reply must not count as two that agree.
                         self._clock.observe(problem.server_time, round_trip_ms)
                     _log.warning("the service says that our clock is wrong; corrected", offset_ms=self._clock.offset_ms)
         except ServiceError:

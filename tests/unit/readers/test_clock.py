@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from readers.clock import MAX_DRIFT_MS, KeptClock, TrustedClock
@@ -61,8 +62,10 @@ def test_the_surest_measurement_wins_until_it_has_aged() -> None:
     clock.observe(T0 + 400, 900)
     assert clock.now_ms() == T0 + 5
     machine.go_on(3_600_000)
+    assert clock.error_ms > 500
     clock.observe(T0 + 3_600_000 + 50, 100)
-    assert clock.now_ms() == T0 + 3_600_000 + 100
+    assert abs(clock.now_ms() - (T0 + 3_600_000 + 100)) <= 50
+    assert clock.error_ms <= 50
 
 
 def test_a_wall_clock_that_somebody_sets_changes_no_decision_time_but_is_told() -> None:
@@ -82,12 +85,39 @@ def test_a_service_time_that_contradicts_ours_must_be_confirmed() -> None:
     machine = Machine()
     clock = machine.clock()
     clock.observe(T0, 0)
-    clock.observe(T0 + MAX_DRIFT_MS + 1, 0)
-    assert "waiting for it to be confirmed" in str(clock.problem)
-    assert clock.keep() is None
+    for _ in range(2):
+        clock.observe(T0 + MAX_DRIFT_MS + 1, 0)
+        assert "waiting for it to be confirmed" in str(clock.problem)
+        assert clock.keep() is None
     clock.observe(T0 + MAX_DRIFT_MS + 1, 0)
     assert clock.trusted
     assert clock.now_ms() == T0 + MAX_DRIFT_MS + 1
+
+
+def test_one_odd_reply_among_good_ones_changes_no_time() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    clock.observe(T0, 10)
+    clock.observe(T0 + 3_600_000, 10)
+    assert "waiting" in str(clock.problem)
+    machine.go_on(1000)
+    clock.observe(T0 + 1000, 10)
+    assert clock.trusted
+    assert abs(clock.now_ms() - (T0 + 1005)) <= 5
+
+
+def test_replies_that_contradict_each_other_are_never_believed() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    clock.observe(T0, 10)
+    for number in range(1, 20):
+        machine.go_on(1000)
+        clock.observe(T0 + number * 600_000, 10)
+        assert not clock.trusted
+    for _ in range(2):
+        machine.go_on(1000)
+        clock.observe(clock.now_ms() + 30_000, 10)
+        assert not clock.trusted, "half a minute apart is no agreement"
 
 
 def kept(machine: Machine, server: int) -> KeptClock:
@@ -138,8 +168,8 @@ def test_after_a_reboot_without_network_a_doubtful_clock_is_not_trusted(wall_wro
     machine.reboot(off_ms=off)
     clock = restarted(machine, state)
     assert why in str(clock.problem)
-    clock.observe(T0 + 5 * MINUTE, 10)
-    clock.observe(T0 + 5 * MINUTE, 10)
+    for _ in range(3):
+        clock.observe(T0 + 5 * MINUTE, 10)
     assert clock.trusted
 
 
@@ -161,3 +191,104 @@ def test_corrected_time_is_never_further_off_than_the_round_trips_allow(
         clock.observe(round(true - round_trip * share), round_trip)
         assert clock.trusted
         assert abs(clock.now_ms() - true) <= 1_001
+
+
+@dataclass
+class World:
+    """True time, and a machine whose clock is wrong by a share of it."""
+
+    ppm: int
+    true: float = float(T0)
+    ran: float = 5_000.0
+    slept: float = 0.0
+    counted: float = 0.0
+    """What the steady clock made of the sleep."""
+    wall_set: int = 0
+
+    def clock(self) -> TrustedClock:
+        return TrustedClock(
+            wall=lambda: T0 + self.wall_set + self.steady(), steady=self.steady, awake=lambda: int(self.ran), boot="b"
+        )
+
+    def steady(self) -> int:
+        return int(self.ran + self.counted)
+
+    def go_on(self, ms: float) -> None:
+        self.true += ms
+        self.ran += ms * (1 + self.ppm * 1e-6)
+
+    def sleep(self, ms: float, miscounted: float) -> None:
+        self.true += ms
+        self.counted += max(0.0, ms + miscounted)
+
+    def ask(self, clock: TrustedClock, out_ms: float, back_ms: float) -> None:
+        """A request, whose reply was made in between."""
+        self.go_on(out_ms)
+        said = int(self.true)
+        self.go_on(back_ms)
+        clock.observe(said, out_ms + back_ms)
+
+
+events = st.one_of(
+    st.tuples(st.just("ask"), st.floats(0, 1500), st.floats(0, 1500)),
+    st.tuples(st.just("go on"), st.floats(0, 4 * 3_600_000), st.just(0.0)),
+    st.tuples(st.just("sleep"), st.floats(0, 12 * 3_600_000), st.floats(-999, 999)),
+    st.tuples(st.just("set"), st.integers(-100_000, 100_000).map(float), st.just(0.0)),
+)
+
+
+@settings(deadline=None)
+@given(ppm=st.integers(-190, 190), happened=st.lists(events, max_size=40))
+def test_whatever_a_machine_goes_through_its_time_is_as_sure_as_it_says(
+    ppm: int, happened: list[tuple[str, float, float]]
+) -> None:
+    world = World(ppm)
+    clock = world.clock()
+    world.ask(clock, 10, 10)
+    unknown = 0.0
+    for what, one, two in happened:
+        before = clock.now_ms()
+        if what == "ask":
+            world.ask(clock, one, two)
+            unknown = 0.0
+            assert clock.error_ms <= (one + two) / 2 + 1
+        elif what == "go on":
+            world.go_on(one)
+            assert clock.now_ms() >= before
+        elif what == "sleep":
+            # A sleep that is not yet known of: the bound holds again at the next reply.
+            world.sleep(one, two)
+            unknown += 1000
+        else:
+            world.wall_set = int(one)  # by hand or by NTP, within what is explained
+        assert abs(clock.now_ms() - world.true) <= clock.error_ms + unknown + 4
+
+
+def seconds_off_after(hours: int, ppm: int, *, seed: int) -> float:
+    """How wrong the time is after so many hours without network, by a clock asked for an hour before."""
+    world, dice = World(ppm), random.Random(seed)
+    clock = world.clock()
+    for _ in range(240):
+        world.ask(clock, dice.uniform(5, 25), dice.uniform(5, 25))
+        world.go_on(dice.uniform(10_000, 20_000))
+    assert abs(clock.drift * 1e6 + ppm) < 15
+    world.go_on(hours * 3_600_000)
+    return abs(clock.now_ms() - world.true) / 1000
+
+
+@pytest.mark.parametrize("ppm", [-190, -60, 0, 60, 190])
+def test_a_night_without_network_costs_no_seconds_although_the_quartz_is_poor(ppm: int) -> None:
+    assert all(seconds_off_after(12, ppm, seed=seed) < 0.75 for seed in range(3))
+
+
+def test_the_services_clock_set_by_a_minute_is_followed_at_once() -> None:
+    world = World(50)
+    clock = world.clock()
+    for _ in range(20):
+        world.ask(clock, 10, 10)
+        world.go_on(30_000)
+    world.true += 60_000
+    world.ask(clock, 5, 5)
+    assert clock.trusted
+    assert abs(clock.now_ms() - world.true) <= 10
+    assert clock.drift != 0
