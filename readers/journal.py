@@ -1,12 +1,16 @@
 """State that must survive a killed process: changes since each base, when feeds were confirmed, presence, the clock,
 what taps of this site took that the feeds do not tell of yet, one-time codes used, wrong PINs.
 
+SQLite notices damage to its own structure only: a bit flipped within a value would pass for the value. So changes and
+notes carry a digest of what they are and where they belong, and one that does not match is as good as not there.
+
 SQLite in WAL mode. ``synchronous=FULL``: a revocation that was reported as effective at a gate is still effective there
 after a power cut, even if the network stays away.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +30,10 @@ SQL: Final[MappingProxyType[str, str]] = load_statements("state")
 S = TypeVar("S", bound=msgspec.Struct)
 
 _log = structlog.get_logger(__name__)
+
+
+MARK: Final = 8
+"""Octets of the digest before a value (BLAKE2b, RFC 7693): against accidents, not against whoever can write here."""
 
 
 class FeedNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +59,8 @@ class Journal:
         def write(connection: sqlite3.Connection) -> None:
             breath = Breath()
             for change in changes:
-                connection.execute(SQL["add_change"], (feed, epoch, change.n, encode(change)))
+                body = _marked(encode(change), feed, epoch, change.n)
+                connection.execute(SQL["add_change"], (feed, epoch, change.n, body))
                 breath.take()
 
         await self.database.run(write)
@@ -64,7 +73,7 @@ class Journal:
         changes: list[AnyChange] = []
         for n, body in rows:
             try:
-                change = decode_change(body)
+                change = decode_change(_unmarked(body, feed, epoch, n))
             except msgspec.DecodeError as error:
                 _log.error(
                     "a change in the journal cannot be read; it will be fetched again",
@@ -89,7 +98,7 @@ class Journal:
 
     async def keep(self, name: str, value: msgspec.Struct) -> None:
         """Keep a small value under a name, replacing the one before."""
-        body = msgspec.json.encode(value)
+        body = _marked(msgspec.json.encode(value), name)
         await self.database.run(lambda connection: _execute(connection, "set_note", (name, body)))
 
     async def recall(self, name: str, kind: type[S]) -> S | None:
@@ -98,7 +107,7 @@ class Journal:
         if row is None:
             return None
         try:
-            return msgspec.json.decode(row[0], type=kind)
+            return msgspec.json.decode(_unmarked(row[0], name), type=kind)
         except msgspec.DecodeError as error:
             _log.error("a kept value cannot be read and is left out", name=name, problem=str(error))
             return None
@@ -167,3 +176,19 @@ class Journal:
 
 def _execute(connection: sqlite3.Connection, name: str, values: tuple[object, ...]) -> None:
     connection.execute(SQL[name], values)
+
+
+def _mark(body: bytes, place: tuple[str | int, ...]) -> bytes:
+    return hashlib.blake2b(repr(place).encode() + b"\0" + body, digest_size=MARK).digest()
+
+
+def _marked(body: bytes, *place: str | int) -> bytes:
+    return _mark(body, place) + body
+
+
+def _unmarked(octets: bytes, *place: str | int) -> bytes:
+    """What was marked for this place. Raises msgspec.DecodeError if it is something else by now."""
+    body = octets[MARK:]
+    if octets[:MARK] != _mark(body, place):
+        raise msgspec.DecodeError("its digest does not match")
+    return body

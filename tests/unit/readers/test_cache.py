@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from readers.basefile import BaseFile, block_count, digest_block, write_base
 from readers.cache import FeedCache
 from readers.errors import CacheFileError, FeedError
 from readers.feedstore import FeedStore
-from readers.journal import Journal
+from readers.journal import FeedNote, Journal
 from tests.unit.readers.kit.council import Council, profile_for
 from tests.unit.readers.kit.desk import base_of
 
@@ -140,6 +141,32 @@ async def test_the_journal_stops_at_a_gap(council: Council, journal: Journal) ->
     await journal.add_changes(FEED, "e1", council.changes[:3] + council.changes[4:])
     assert [change.n for change in await journal.changes_after(FEED, "e1", 0)] == [1, 2, 3]
     assert await journal.changes_after(FEED, "e2", 0) == []
+
+
+async def test_a_flipped_bit_in_the_journal_is_no_other_change_and_no_younger_data(
+    council: Council, journal: Journal
+) -> None:
+    card = council.issue()
+    for _ in range(4):
+        council.put(card, CardState.ACTIVE)
+    await journal.add_changes(FEED, "e1", council.changes)
+    await journal.keep(f"feed {FEED}", FeedNote(epoch="e1", confirmed_at=1_780_315_200_000))
+
+    def damage(connection: sqlite3.Connection) -> None:
+        bodies = [body for (body,) in connection.execute("SELECT body FROM change ORDER BY n")]
+        assert bodies[0].count(b'"index":0') == 1
+        connection.execute("UPDATE change SET body = ? WHERE n = 1", (bodies[0].replace(b'"index":0', b'"index":1'),))
+        (note,) = connection.execute("SELECT body FROM note").fetchone()
+        connection.execute("UPDATE note SET body = ?", (note.replace(b"17803", b"17903"),))
+
+    def swap(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE change SET body = (SELECT body FROM change WHERE n = 4) WHERE n = 3")
+
+    await journal.database.run(swap)
+    assert [change.n for change in await journal.changes_after(FEED, "e1", 0)] == [1, 2]
+    await journal.database.run(damage)
+    assert await journal.changes_after(FEED, "e1", 0) == []
+    assert await journal.recall(f"feed {FEED}", FeedNote) is None
 
 
 class CacheAgainstDict(RuleBasedStateMachine):
