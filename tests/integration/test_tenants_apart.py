@@ -40,7 +40,8 @@ async def _tables(owner: asyncpg.Connection) -> list[str]:
     """All but the months of taps, which nobody but the owner may name (test_taps_by_month)."""
     rows = await owner.fetch(
         "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant' "
-        "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace AND NOT a.attisdropped ORDER BY 1"
+        "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace "
+        "AND NOT a.attisdropped ORDER BY 1"
     )
     return [row["relname"] for row in rows]
 
