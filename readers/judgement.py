@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 import msgspec
-import structlog
 
 from entitlements.credential.claims import CardClaims, CardForm, VerifiedCard
 from entitlements.model import Decision, Outcome, Reason, SiteId, ZoneId
@@ -17,8 +15,6 @@ from readers.background import Party
 from readers.catalogue import Offered
 from readers.feed import Feed
 
-PULL_SECONDS: Final = 1.0
-"""Longest wait for a card that the cache may not know yet; design.md, "Present"."""
 ORDER: Final[tuple[tuple[Reason, ...], ...]] = (
     (Reason.PRESENTATION_NOT_ACCEPTED, Reason.BAD_SIGNATURE, Reason.EXPIRED_CODE, Reason.REPLAYED_CODE),
     (Reason.UNKNOWN_CARD,),
@@ -44,8 +40,6 @@ ORDER: Final[tuple[tuple[Reason, ...], ...]] = (
 _RANK: Final = {reason.value: rank for rank, reasons in enumerate(ORDER) for reason in reasons}
 REQUIRES: Final = _RANK[Reason.PIN_REQUIRED.value]
 """Rank of what is asked at the gate: up to there a decision rests on the compiled rights only."""
-
-_log = structlog.get_logger(__name__)
 
 
 def furthest(reason: str) -> int:
@@ -115,12 +109,3 @@ def kind_of(card: VerifiedCard) -> str:
 def refer(feed: Feed, claims: CardClaims | None, reason: Reason, detail: str) -> Judgement:
     """Staff decide, and are told why."""
     return Judgement(decision=Decision(outcome=Outcome.REFER, reason=reason), claims=claims, feed=feed, detail=detail)
-
-
-async def pull_for(judgement: Judgement) -> None:
-    """The card is newer than the cache: ask for what is missing, but not for long."""
-    try:
-        async with asyncio.timeout(PULL_SECONDS):
-            await asyncio.gather(*(feed.pull() for feed in judgement.stale), return_exceptions=True)
-    except TimeoutError:
-        _log.info("the card is newer than the cache and the service did not answer in time")

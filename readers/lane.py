@@ -43,7 +43,8 @@ from hardware.interfaces import (
 from readers import display
 from readers.devices import DeviceMaker, LaneDevices
 from readers.gate import Shown
-from readers.judgement import Judgement, Place, pull_for
+from readers.judgement import Judgement, Place
+from readers.late import Latecomers
 from readers.pindesk import Ended, PinDesk
 from readers.presence import Visitor
 from readers.record import line_of, tap_of, verdict_of
@@ -89,12 +90,12 @@ class Lane:
         self.state = LaneState.IDLE
         self.counts: Counter[str] = Counter()
         """Events so far: ``allow``, ``deny``, ``refer``, ``confirm``, ``passed``, ``timed_out``, ``fault``,
-        ``tailgating``, ``forced``, ``free``, ``fire``, ``tamper``, ``unreadable``;
-        ``tried`` are presentations taken up."""
+        ``tailgating``, ``forced``, ``free``, ``fire``, ``tamper``, ``unreadable``, ``tried`` (taken up)."""
         self.recent: deque[dict[str, object]] = deque(maxlen=RECENT)
         """The last decisions, newest first, as the status page tells them."""
         self._settings = settings
         self._gate = shared.gate
+        self._late = Latecomers(shared.gate, shared.secrets)
         self._clock = shared.clock
         self._presence = shared.presence
         self._own = shared.own
@@ -272,12 +273,12 @@ class Lane:
         if place.lane.direction == "exit":
             judgement = self._gate.leaving(presented.data, presented.media)
         else:
-            shown = self._gate.take(presented.data, presented.media, at_ms=at_ms)
+            shown = await self._late.take(presented, at_ms)
             if shown.once:
                 self._serving = presented.data
             judgement = self._gate.judge_shown(shown, place, at_ms=at_ms)
             if judgement.stale:
-                await pull_for(judgement)
+                await self._late.pull_for(judgement)
                 at_ms = self._clock.now_ms()
                 judgement = self._gate.judge_shown(shown, place, at_ms=at_ms)
             if not self._fire and self._pins.helps(shown, place, judgement):

@@ -62,6 +62,7 @@ class SecretsKeeper:
         self._pins: dict[CardKey, PinVerifier] = {}
         self._pin_tenants: frozenset[str] = frozenset()
         self._hint = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def verifier(self, card: CardKey) -> PinVerifier | None:
         """By what the PIN of a card is checked; None where the card has none or nothing is known of it."""
@@ -92,7 +93,15 @@ class SecretsKeeper:
             self._hint.set()
 
     async def refresh(self) -> None:
-        """Pull the page if it is another than ours. Raises ServiceError; the last good page stays in use."""
+        """Pull the page if it is another than ours; one pull at a time.
+
+        Raises:
+            ServiceError, IdentityError: the last good page stays in use.
+        """
+        async with self._turn:
+            await self._pull()
+
+    async def _pull(self) -> None:
         page = await self._client.secrets(self.tag)
         if page is None:
             self.problem = None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from entitlements.credential.base45 import b45_decode
-from entitlements.credential.chip import CHIP_SCHEMES, verify_chip
+from entitlements.credential.chip import CHIP_SCHEMES, NO_MASTERS, verify_chip
 from entitlements.credential.claims import (
     BAD_SIGNATURE,
     CLOCK_LEEWAY,
@@ -30,11 +30,11 @@ from entitlements.credential.keys import KeySet
 from entitlements.credential.live import LIVE_PREFIX, verify_live
 from entitlements.credential.memory import MEMORY_CARDS, VerifiedMemory
 from entitlements.credential.sitesecrets import NO_SECRETS, SiteSecrets
-from entitlements.credential.totp import TOTP_PREFIX, verify_totp
-from entitlements.credential.uid import UID_PREFIX, verify_uid
+from entitlements.credential.totp import NO_MASTER, TOTP_PREFIX, verify_totp
+from entitlements.credential.uid import NO_NUMBERS, UID_PREFIX, UNKNOWN_NUMBER, verify_uid
 from entitlements.model import Reason
 
-__all__ = ["MEMORY_CARDS", "NOT_A_CARD", "VerifiedMemory", "verify_presentation", "verify_static"]
+__all__ = ["MEMORY_CARDS", "NOT_A_CARD", "SECRET_MISSING", "VerifiedMemory", "verify_presentation", "verify_static"]
 
 JWT_PREFIX: Final = b"eyJ"
 """Base64url of ``{"``, with which every compact JWT begins."""
@@ -45,6 +45,9 @@ NOT_A_CARD: Final = Refused(reason=Reason.PRESENTATION_NOT_ACCEPTED, detail="not
 CHIP_WITHOUT_CHIP: Final = Refused(
     reason=Reason.PRESENTATION_NOT_ACCEPTED, detail="the card of a chip, and the chip was not read"
 )
+
+SECRET_MISSING: Final = frozenset((NO_MASTERS, NO_MASTER, NO_NUMBERS, UNKNOWN_NUMBER))
+"""Refusals that newer secrets of the site may turn into a card."""
 
 _Verify = Callable[[bytes, KeySet, int, int], VerifiedCard | Refused]
 

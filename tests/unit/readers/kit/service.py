@@ -45,6 +45,7 @@ class FakeService:
         self.secrets = SecretsPage(tag="none")
         self.secrets_given = 0
         """Times that a page of secrets was sent, not counting "not modified"."""
+        self.secrets_asked = 0
         self.heard = asyncio.Condition()
         self._streams: set[asyncio.Queue[bytes]] = set()
         self._runner: web.AppRunner | None = None
@@ -158,6 +159,7 @@ class FakeService:
         return problem(503, "down", "the reply got lost") if self.lose_roll else web.Response(status=204)
 
     async def _secrets(self, request: web.Request) -> web.Response:
+        self.secrets_asked += 1
         tag = f'"{self.secrets.tag}"'
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers={"ETag": tag})
