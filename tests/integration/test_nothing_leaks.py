@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -28,6 +29,12 @@ WEAK = "11111111"
 LINK = "kS9-a-link-that-opens-a-card"
 
 
+@pytest.fixture
+def finest(caplog: pytest.LogCaptureFixture) -> None:
+    """Every line is made, down to one a request, which a service that does not write it leaves out."""
+    caplog.set_level(logging.DEBUG, logger="api")
+
+
 def told(logs: Sequence[Any]) -> str:
     """All that log lines would show: their values, and tracebacks in full."""
     texts = [repr({name: value for name, value in line.items() if name != "exc_info"}) for line in logs]
@@ -35,6 +42,7 @@ def told(logs: Sequence[Any]) -> str:
     return "\n".join([*texts, *("".join(traceback.format_exception(error)) for error in errors)])
 
 
+@pytest.mark.usefixtures("finest")
 async def test_a_day_at_the_desk_leaves_no_secret_in_the_log(service: Service) -> None:
     platform = service.app[PLATFORM]
     await publish(service, document(requires=[{"factor": "pin"}, {"presentation": ["chip", "totp"]}]))
@@ -80,6 +88,7 @@ async def test_a_fault_of_ours_tells_neither_log_nor_caller_what_was_sent(
     assert PIN not in told(logs) + repr(problem)
 
 
+@pytest.mark.usefixtures("finest")
 @pytest.mark.parametrize("fails", [False, True])
 async def test_a_link_that_opens_a_card_is_in_no_log(fails: bool) -> None:
     routes = Routes(tag="t")

@@ -109,9 +109,12 @@ async def test_the_card_works_with_the_network_off_after_a_restart(service: Serv
     await expect(seen).to_contain_text("Last checked with Westminster City Council today at")
     await mobile.page.get_by_text("Gym").click()
     await expect(mobile.page.get_by_text("At every site that has a gate for this service.")).to_be_visible()
-    assert mobile.context is not None
-    await mobile.context.set_offline(False)
+    await asked(mobile, 1)
     await mobile.page.get_by_role("button", name="Check again").click()
+    await asked(mobile, 2)
+    await expect(seen).to_contain_text("There is no connection just now.")
+    assert mobile.context is not None
+    await mobile.context.set_offline(False)  # it notices by itself, and the button goes
     await expect(seen).not_to_contain_text("no connection")
 
 
@@ -134,6 +137,7 @@ async def test_a_card_on_hold_or_over_shows_no_code_with_the_network_off_either(
     assert on_hold["cwt"] is None
     assert mobile.context is not None
     await mobile.context.set_offline(False)
+    await asked(mobile, 2)  # at its opening, and of its own accord when it noticed the network
     await post(service, f"{path}/resume", wanted=200)
     await mobile.page.get_by_role("button", name="Check again").click()
     await mobile.see("card")
