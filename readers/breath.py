@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-SLICE_SECONDS: Final = 250e-6
-"""Longest piece of work between two turns: as long as a decision or three, 5 to 100 us each."""
+SLICE_SECONDS: Final = 100e-6
+"""Longest piece of work between two turns: as long as a decision, of which some take 5 and some 100 us."""
 PAUSE_SECONDS: Final = 50e-6
 """How long a thread sleeps between pieces. ``sleep(0)`` would be back before the event loop's thread, which waits for
 the interpreter, has woken up; then it gets its turn only after the interpreter's own switch interval, 5 ms."""
-CHECK_EVERY: Final = 16
+CHECK_EVERY: Final = 4
 """Steps in a thread between two looks at the clock."""
 
 

@@ -29,11 +29,11 @@ from readers.feedstore import FeedStore
 from readers.journal import FeedNote, Journal
 from readers.snapshots import Snapshots
 
-PAGE: Final = 500
-"""Changes asked for at once; more in one reply would keep decisions waiting for longer than a millisecond."""
+PAGE: Final = 200
+"""Changes asked for at once; more in one reply would keep decisions waiting while it is read."""
 MAX_CATCH_UP: Final = 50_000
 """Changes behind the head beyond which a snapshot is quicker than pulling them."""
-MAX_PAGES: Final = 200
+MAX_PAGES: Final = 500
 """Requests of one pull: twice what the longest catch-up takes, so that a service in disorder cannot hold a reader."""
 ONLINE_MS: Final = 30_000
 """A feed confirmed within this time counts as online: three polls, six beats."""
@@ -230,6 +230,7 @@ class Feed:
                 await self.take_snapshot()
                 continue
             await self._take_page(cache, page.changes)
+            await asyncio.sleep(0)
             if cache is self.cache and cache.number >= page.head.number:
                 self._confirm()
                 return
@@ -257,6 +258,7 @@ class Feed:
         changes: list[AnyChange] = []
         unknown: msgspec.DecodeError | None = None
         turns = Turns()
+        await turns.give()  # reading the reply took long enough
         for item in raw:
             try:
                 changes.append(decode_change(item))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
+from cardservice.errors import EmbeddedServerError
+
 PR_SET_PDEATHSIG: Final = 1
 """Linux prctl(2): the signal a child gets when its parent dies."""
 CLONE_NEWUSER: Final = 0x10000000
@@ -19,15 +22,40 @@ CLONE_NEWUSER: Final = 0x10000000
 STOP_SECONDS: Final = 10.0
 """How long a child may take to stop politely before it is killed."""
 
+PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOWEST_PORT: Final = 10_240
+"""Below are ports that people know by heart."""
+TRIES: Final = 50
+"""Ports tried before the kernel is asked for any; with a few dozen servers up, the first is nearly always free."""
+
+_random = random.SystemRandom()
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on 127.0.0.1 that was free a moment ago.
+
+    Where there are others, none of those that the kernel gives to outgoing connections: a server that was killed must
+    find its port free when it returns, however many connections were opened meanwhile.
+    """
+    end = _first_ephemeral()
+    tries = [_random.randrange(LOWEST_PORT, end) for _ in range(TRIES)] if end > LOWEST_PORT else []
+    for port in (*tries, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise EmbeddedServerError(server="A server", detail="no TCP port is free on 127.0.0.1")
+
+
+def _first_ephemeral() -> int:
+    """The first port that the kernel gives away; 0 where it does not say (ip(7), ``ip_local_port_range``)."""
+    try:
+        return int(PORT_RANGE.read_text("ascii").split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def die_with_parent() -> None:

@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 from cardservice.embedded.postgres import EmbeddedPostgres
+from cardservice.embedded.process import PORT_RANGE, free_port
 from cardservice.embedded.valkey import EmbeddedValkey
 from cardservice.errors import EmbeddedServerError, MigrationError
 from cardservice.migrations import migrate
@@ -127,3 +128,22 @@ class TestMigrations:
         with pytest.raises(MigrationError, match="no_such_function"):
             asyncio.run(migrate(empty_database, tmp_path))
         assert asyncio.run(_value(empty_database, "SELECT to_regclass('half')")) is None
+
+
+def test_no_outgoing_connection_can_take_the_port_of_a_server_that_was_killed() -> None:
+    low, high = map(int, PORT_RANGE.read_text("ascii").split())
+    ports = {free_port() for _ in range(20)}
+    assert len(ports) > 10
+    assert not any(low <= port <= high for port in ports)
+
+
+async def test_what_a_test_server_said_is_committed_outlives_its_kill(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "postgres", durable=False) as server:
+        connection = await asyncpg.connect(server.url())
+        await connection.execute("CREATE TABLE said (number integer)")
+        for number in range(50):
+            await connection.execute("INSERT INTO said VALUES ($1)", number)
+        server.kill()
+        connection.terminate()
+        await asyncio.to_thread(server.start)
+        assert await _value(server.url(), "SELECT count(*) FROM said") == 50
