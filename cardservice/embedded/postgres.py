@@ -94,9 +94,9 @@ class EmbeddedPostgres:
             self._child = child
             if self._accepts(child, deadline):
                 return self
+            tail = child.tail()
+            child.kill()
             if time.monotonic() > deadline:
-                tail = child.tail()
-                child.kill()
                 raise EmbeddedServerError(server="PostgreSQL", detail=f"did not start:\n{tail}")
             time.sleep(0.2)
 

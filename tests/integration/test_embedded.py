@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -147,3 +149,17 @@ async def test_what_a_test_server_said_is_committed_outlives_its_kill(tmp_path: 
         connection.terminate()
         await asyncio.to_thread(server.start)
         assert await _value(server.url(), "SELECT count(*) FROM said") == 50
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_server_whose_folder_is_held_is_tried_again_and_leaves_no_file_open(tmp_path: Path) -> None:
+    """Within a second of a kill the old server's processes may hold the folder; a start in that time waits for them."""
+    with EmbeddedPostgres(tmp_path / "postgres", durable=False) as first:
+        second = EmbeddedPostgres(tmp_path / "postgres", durable=False)
+        threading.Timer(0.5, first.stop).start()
+        try:
+            second.start()
+        finally:
+            second.stop()
+        assert (tmp_path / "postgres" / "postgres.log").read_text().count("already exists") >= 1
+        gc.collect()
