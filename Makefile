@@ -9,7 +9,7 @@ JOBS   ?= 2
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: help demo test check format lock bench clean
+.PHONY: help demo test check format lock faults bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -47,6 +47,9 @@ lock: $(READY) ## make requirements.lock anew from pyproject.toml (newest allowe
 	@$(COMPILE) -c requirements.lock --extra service --extra pkcs11 pyproject.toml -o docker/service.lock
 	@$(COMPILE) -c requirements.lock --extra reader --extra nfc --extra camera --extra modbus pyproject.toml -o docker/reader.lock
 	@echo hatchling | $(COMPILE) -c requirements.lock - -o docker/build.lock
+
+faults: $(READY) ## kill and cut everything in 200 seeded runs (SEEDS=1-200; make test runs them too)
+	@$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),1-200)
 
 bench: $(READY) ## measure against the bars of docs/benchmarks.md; exits 1 when one is missed
 	@$(BIN)/python -m tests.benchmarks
