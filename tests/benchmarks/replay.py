@@ -72,9 +72,9 @@ def _measured(name: str, old: CompiledService, draft: ServiceDocument, sites: li
     return Result(
         name=f"replay of {TAPS:,} taps, {name}, two versions",
         against="one minute",
-        ours=seconds * 1e6,
-        theirs=MINUTE * 1e6,
-        unit="us",
+        ours=seconds,
+        theirs=MINUTE,
+        unit="s",
         ratio=seconds / MINUTE,
         bar=1.0,
     )
