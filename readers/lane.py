@@ -23,7 +23,7 @@ from uuid import UUID
 import structlog
 
 from entitlements.model import Outcome, Reason
-from entitlements.wire.taps import LaneStatus, Passage
+from entitlements.wire.taps import LaneStatus, Passage, Tap
 from hardware.errors import GateError
 from hardware.interfaces import (
     Down,
@@ -47,15 +47,13 @@ from readers.judgement import Judgement, Place
 from readers.late import Latecomers
 from readers.pindesk import Ended, PinDesk
 from readers.presence import Visitor
-from readers.record import line_of, tap_of, verdict_of
+from readers.record import Recorder, verdict_of
 from readers.screen import Screen
 from readers.settings import LaneSettings
 from readers.shared import Shared
 
 WAITING_SECONDS: Final = 5.0
 """A card presented while another person passes is decided afterwards, unless it has waited longer than this."""
-RECENT: Final = 20
-"""Decisions of a lane that its status tells, for somebody who stands beside it with a laptop."""
 
 PassageResult = Literal["passed", "timed_out", "fault"]
 
@@ -91,8 +89,6 @@ class Lane:
         self.counts: Counter[str] = Counter()
         """Events so far: ``allow``, ``deny``, ``refer``, ``confirm``, ``passed``, ``timed_out``, ``fault``,
         ``tailgating``, ``forced``, ``free``, ``fire``, ``tamper``, ``unreadable``, ``tried`` (taken up)."""
-        self.recent: deque[dict[str, object]] = deque(maxlen=RECENT)
-        """The last decisions, newest first, as the status page tells them."""
         self._settings = settings
         self._gate = shared.gate
         self._late = Latecomers(shared.gate, shared.secrets)
@@ -121,6 +117,7 @@ class Lane:
             show=self._screen.show,
         )
         self._log = structlog.get_logger(__name__).bind(lane=settings.lane)
+        self._recorder = Recorder(shared, self._log)
 
     async def run(self) -> None:
         """Serve people until cancelled."""
@@ -147,6 +144,11 @@ class Lane:
     def keypad_down(self) -> bool:
         """Whether the lane has a keypad that does not work."""
         return self._settings.keypad is not None and not self._devices.keypad_up
+
+    @property
+    def recent(self) -> deque[dict[str, object]]:
+        """The last decisions, newest first, as the status page tells them."""
+        return self._recorder.recent
 
     @property
     def presenting(self) -> bool:
@@ -290,8 +292,9 @@ class Lane:
         tap_id = self._ids.make(at_ms)
         decision = judgement.decision
         if decision.outcome is not Outcome.ALLOW:
+            tap = self._recorder.keep(tap_id, at_ms, presented, place, judgement)
             self._screen.show(verdict_of(judgement, self._clock))
-            self._record(tap_id, at_ms, presented, place, judgement)
+            self._tell(tap, presented)
             return
         await self._let_through(tap_id, at_ms, presented, place, judgement)
 
@@ -314,6 +317,7 @@ class Lane:
         if visitor is not None:
             self._presence.hold(visitor.keys, self.name)
         self._own.hold(str(tap_id), self._gate.own_of(judgement))
+        tap = self._recorder.keep(tap_id, at_ms, presented, place, judgement)
         failed: GateError | None = None
         try:
             self._tail_until = 0.0
@@ -329,7 +333,7 @@ class Lane:
                     self._own.commit(str(tap_id))
                     if visitor is not None:
                         self._presence.seen(visitor, at_ms // 1000)
-            self._record(tap_id, at_ms, presented, place, judgement)
+            self._tell(tap, presented)
             if failed is not None:
                 self._log.error(
                     "the gate did not accept the release; staff must let the person in", problem=str(failed)
@@ -376,23 +380,10 @@ class Lane:
             self._screen.show(display.IDLE)
         self._log.info("passage", result=result, tap_id=str(tap_id))
 
-    def _record(self, tap_id: UUID, at_ms: int, presented: Presented, place: Place, judgement: Judgement) -> None:
-        """Hand the tap to the outbox and tell the log; after the gate was released, never before."""
-        tap = tap_of(tap_id, presented, place, judgement, self._clock, at_ms)
+    def _tell(self, tap: Tap, presented: Presented) -> None:
+        """Count the tap and tell of it, after the gate was released."""
         self.counts[tap.outcome.value] += 1
-        self._outbox.add(tap)
-        self.recent.appendleft(line_of(tap, self._screen.verdict))
-        self._log.info(
-            "tap",
-            outcome=tap.outcome.value,
-            reason=tap.reason,
-            service=tap.service,
-            media=tap.media,
-            card=tap.card,
-            tap_id=str(tap_id),
-            detail=tap.detail,
-            took_ms=round((self._time() - presented.at_monotonic) * 1000, 1),
-        )
+        self._recorder.tell(tap, presented, self._screen.verdict)
         self._on_event()
 
     @staticmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from entitlements.credential.keys import SigningKey
 from entitlements.model import CardState, TenantId
 from hardware.errors import GateUnreachableError
-from hardware.interfaces import Down, FireOff, FireOn, Forced, Passed, Unreadable, Up
+from hardware.interfaces import Direction, Down, FireOff, FireOn, Forced, Passed, Unreadable, Up
+from readers.jotter import JOTTER_FILE, Jotter
 from tests.unit.readers.kit.council import YEAR, Council
 from tests.unit.readers.kit.doubles import Devices
 from tests.unit.readers.kit.rig import rig
@@ -249,3 +251,26 @@ async def test_a_card_that_lasts_years_is_shown_as_welcome(tmp_path: Path) -> No
         site.source().present(card.token)
         await site.display().until("Welcome")
         await until(lambda: site.counts()["passed"] == 1)
+
+
+@pytest.mark.parametrize("lane", ["in-1", "out-1"])
+async def test_who_is_let_through_is_known_even_if_the_reader_is_killed_in_that_instant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lane: str
+) -> None:
+    council = Council()
+    card = council.issue(in_snapshot=True)
+    left: list[dict[int, bytes]] = []
+    async with rig(tmp_path, council=council) as site:
+        gate = site.gate(lane)
+        whole = gate.release
+
+        async def release(direction: Direction, pulse_seconds: float) -> None:
+            shutil.copy(tmp_path / JOTTER_FILE, tmp_path / "left")  # what a killed process leaves
+            left.append(Jotter(tmp_path / "left").open())
+            await whole(direction, pulse_seconds)
+
+        monkeypatch.setattr(gate, "release", release)
+        site.source(lane).present(card.token)
+        await until(lambda: site.counts(lane)["passed"] == 1)
+        (tap,) = await site.taps(1)
+    assert [tap["tap_id"] in body.decode() for kept in left for body in kept.values()] == [True]
