@@ -11,7 +11,7 @@ from entitlements.facts import PersonFacts
 from entitlements.model import Instant
 from entitlements.profile import AccountKeys, DelegateGrant, Horizon, Profile, Segment, Verdict
 from entitlements.requirements import DONE_SOMEWHERE
-from entitlements.service import All, Any, Expression, Holds, Prerequisite
+from entitlements.service import All, Any, Expression, Holds, Not, Prerequisite
 from entitlements.world import Tenant, World
 
 __all__ = ["CompiledService", "account_keys", "compile_profile", "compile_service", "delegate_grants"]
@@ -135,14 +135,16 @@ def delegate_grants(facts: PersonFacts, tenant: Tenant) -> dict[str, tuple[Deleg
 def account_keys(facts: PersonFacts, service: CompiledService, at: Instant) -> AccountKeys:
     """Keys under which the ledger keeps this person's units for a service.
 
-    ``permit`` and ``vehicle`` are the number of the first permit that the service's ``who`` names and the person holds
-    at ``at``; a permit without a number is known by its person and name.
+    ``permit`` and ``vehicle`` are the number of the first permit that the service names, in ``who`` and then in its
+    prices, and the person holds at ``at``; where it names none, of the first that they hold, by the names of permits.
+    A permit without a number is known by its person and name.
     """
     keys = {"person": str(facts.id)}
     if facts.household is not None:
         keys["household"] = facts.household
-    permits = facts.permit or {}
-    for name in _permit_names(service.document.who):
+    permits, document = facts.permit or {}, service.document
+    named = [*_permit_names(document.who), *(name for band in document.price for name in _permit_names(band.when))]
+    for name in named or sorted(permits):
         for span in permits.get(name, ()):
             start, until = span_instants(span.start, span.until, service.time)
             if start <= at < until:
@@ -155,6 +157,8 @@ def account_keys(facts: PersonFacts, service: CompiledService, at: Instant) -> A
 def _permit_names(expression: Expression | None) -> list[str]:
     if isinstance(expression, (All, Any)):
         return [name for item in expression.items for name in _permit_names(item)]
+    if isinstance(expression, Not):
+        return _permit_names(expression.item)
     if isinstance(expression, Holds) and expression.statement == "permit":
         return list(expression.names)
     return []

@@ -141,8 +141,11 @@ def decide(
 
     presence = state.presence
     if presence is not None:
-        # A clock that was ahead may have put the last tap after this one: it is the same visit all the same.
+        # A clock that was ahead may have put the last tap after this one: it is the same visit all the same. Who is
+        # inside was admitted when that began.
         gap, last = service.min_gap, presence.last
+        if last is None and presence.inside:
+            last = presence.since
         if gap is not None and last is not None and abs(at - last) < gap:
             return _repeat(service)
         if presence.inside and service.exclusive and _still_inside(service, presence, moment):
@@ -195,12 +198,8 @@ def _delegate_refusal(service: CompiledService, acting: Acting, moment: Moment, 
     capped: bool | None = None  # no delegation is in force
     amount = tap.amount_pence or 0
     for grant in acting.grants:
-        if (
-            (grant.start is None or grant.start <= at)
-            and (grant.until is None or at < grant.until)
-            and not scopes.isdisjoint(grant.scopes)
-        ):
-            capped = grant.max_pence is not None and amount > grant.max_pence
+        if grant.holds(at) and not scopes.isdisjoint(grant.scopes):
+            capped = not grant.covers(amount)
             if not capped:
                 break
     if capped is None:

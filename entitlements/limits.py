@@ -127,14 +127,19 @@ def compile_confirmation(confirm: Confirm) -> Asking:
     scopes = frozenset(word.partition(":")[2] for word in confirm.by if word.startswith("delegate:"))
 
     def asks(now: Situation) -> bool:
-        if (now.tap.amount_pence or 0) <= over:
+        amount = now.tap.amount_pence or 0
+        if amount <= over:
             return False
         if not now.tap.confirmed:
             return True
         acting = now.subject.acting
         if acting is None:
             return not holder
-        return not any_delegate and all(scopes.isdisjoint(grant.scopes) for grant in acting.grants)
+        at = now.moment.at
+        return not any(
+            grant.holds(at) and grant.covers(amount) and (any_delegate or not scopes.isdisjoint(grant.scopes))
+            for grant in acting.grants
+        )
 
     return asks
 

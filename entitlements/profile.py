@@ -198,6 +198,14 @@ class DelegateGrant(msgspec.Struct, frozen=True, kw_only=True):
     until: Instant | None = None
     max_pence: int | None = None
 
+    def holds(self, at: Instant) -> bool:
+        """Whether it is in force."""
+        return (self.start is None or self.start <= at) and (self.until is None or at < self.until)
+
+    def covers(self, pence: int) -> bool:
+        """Whether one action may be of so much."""
+        return self.max_pence is None or pence <= self.max_pence
+
 
 AccountKeys = Mapping[str, str]
 """Scope (``person``, ``household``, ``vehicle``, ``permit``) -> opaque key under which the ledger keeps this

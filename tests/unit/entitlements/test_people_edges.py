@@ -179,11 +179,15 @@ def test_units_are_kept_by_a_permit_on_the_days_it_is_held(at: str, held: bool) 
     assert _keys(at, permits, {"permit": "garden"}) == {"person": "p1", **kept}
 
 
-def test_only_a_permit_that_the_service_names_keeps_its_units() -> None:
+def test_a_permit_that_the_service_names_keeps_its_units_before_any_other() -> None:
     at = "2027-03-01T10:00:00Z"
     permits: dict[str, Any] = {"garden": {}, "club": {}, "allotment": {}}
-    assert "permit" not in _keys(at, permits, {"member_of": "club"})
-    assert "permit" not in _keys(at, permits, {"role": "garden"})
+    assert _keys(at, permits, {"permit": "garden"})["permit"] == "garden"
+    assert _keys(at, permits, {"not": {"not": {"permit": "garden"}}})["permit"] == "garden"
+    assert "permit" not in _keys(at, permits, {"permit": "boat"}), "not one that is for something else"
+    # It names none: the first that they hold, so that whoever shares it shares its units.
+    assert _keys(at, permits, {"member_of": "club"})["permit"] == "allotment"
+    assert "permit" not in _keys(at, {}, {"member_of": "club"})
     both = {"any": [{"member_of": "club"}, {"permit": ["allotment", "garden"]}]}
     assert _keys(at, permits, both)["permit"] == "allotment", "the first one that the service names"
 
