@@ -51,6 +51,31 @@ async def add_token(settings: Settings, *, tenant: str, label: str, roles: Seque
     return token
 
 
+async def begin_new_epoch(settings: Settings, *, tenant: str, area: str | None) -> list[tuple[str, int]]:
+    """Let every reader of a council's feeds, or of one, start over from a fresh snapshot: after a restore.
+
+    Readers are told by the service processes within half a second.
+
+    Returns:
+        The feeds' areas and numbers.
+
+    Raises:
+        RefusedError: there is no such council or feed.
+    """
+    areas = None if area is None else [area]
+    async with _transaction(settings, tenant) as conn:
+        if not await queries().api.tenant_exists(conn, tenant=tenant):
+            raise RefusedError(detail=f"there is no council {tenant}")
+        await queries().feed.lock_tenant(conn, tenant=tenant)
+        begun = [
+            (row["area"], row["number"]) async for row in queries().feed.new_epoch(conn, tenant=tenant, areas=areas)
+        ]
+        if not begun:
+            raise RefusedError(detail=f"nothing was ever published in {area or 'any area'} of {tenant}")
+        await _audit(conn, tenant, "feed.new_epoch", f"tenant:{tenant}", areas=sorted(name for name, _ in begun))
+    return sorted(begun)
+
+
 @asynccontextmanager
 async def _transaction(settings: Settings, tenant: str) -> AsyncIterator[Connection]:
     database = Database(settings.database_url, pool_size=1)

@@ -122,6 +122,27 @@ def tenant_add(tenant_id: str, name: str, timezone: str, leap_birthday: str) -> 
 
 
 @cli.group()
+def feed() -> None:
+    """What gates are told."""
+
+
+@feed.command("new-epoch")
+@click.option("--tenant", "tenant_id", required=True, help="The council.")
+@click.option("--area", help="One service area; all by default.")
+def feed_new_epoch(tenant_id: str, area: str | None) -> None:
+    """Let every gate start over from a fresh snapshot.
+
+    Run it for each council after the database was restored to an earlier time: gates may have changes that it has lost.
+    They go on deciding meanwhile, from what they have.
+    """
+    from cardservice.administration import begin_new_epoch
+    from cardservice.settings import load_settings
+
+    for name, number in _run(begin_new_epoch(load_settings(), tenant=tenant_id, area=area)):
+        click.echo(f"{tenant_id}/{name} began anew; its number is {number}")
+
+
+@cli.group()
 def token() -> None:
     """API tokens of staff and machines."""
 

@@ -56,7 +56,10 @@ Words = memoryview | array  # type: ignore[type-arg]  # of 32-bit numbers; a mem
 
 
 class BaseHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the file says of itself. Sizes in octets, ``rows`` their number, ``created_at`` in ms since the epoch."""
+    """What the file says of itself. Sizes in octets, ``rows`` their number, times in ms since the epoch.
+
+    ``created_at`` is that of the snapshot, ``last_at`` that of change ``number``; 0 where it is not known.
+    """
 
     feed: str
     epoch: str
@@ -67,6 +70,7 @@ class BaseHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     meta_size: int
     meta_sha256: bytes
     profiles_size: int
+    last_at: int = 0
 
 
 class BaseFile:
@@ -251,6 +255,7 @@ def write_base(
     rows: int,
     digests: bytes,
     blocks: Iterable[bytes | memoryview],
+    last_at: int = 0,
 ) -> None:
     """Write a base file, whole or not at all. Meant for a thread.
 
@@ -275,6 +280,7 @@ def write_base(
             meta_size=len(meta),
             meta_sha256=hashlib.sha256(meta).digest(),
             profiles_size=len(profiles),
+            last_at=last_at,
         )
     )
     pieces = (profiles[start : start + BLOCK_BYTES] for start in range(0, len(profiles), BLOCK_BYTES))

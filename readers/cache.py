@@ -68,6 +68,8 @@ class FeedCache:
         self.epoch = base.header.epoch
         self.number = base.header.number
         self.issue_number = base.header.issue_number
+        self.at = base.header.last_at
+        """When change ``number`` was written (ms); by it the service sees that it means the same one. 0: not known."""
         self.contents = contents
         self._overlay: dict[int, int] = {}
         self._folding: dict[int, int] = {}
@@ -183,7 +185,7 @@ class FeedCache:
                 self.state_changes += contents.holdings.take(change)
             except ValueError as error:
                 raise FeedError(self.feed, f"change {change.n} cannot be read: {error}") from error
-        self.number = change.n
+        self.number, self.at = change.n, change.at
         self.issue_number = max(self.issue_number, change.tn)
 
     def _profile_of(self, change: CardRow | CardChange) -> int:

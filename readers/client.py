@@ -168,9 +168,10 @@ class ServiceClient:
             # The service does not know the old key any more: the earlier call was heard.
         self._identity.roll()
 
-    async def snapshot(self, feed: str) -> str:
-        """The signed manifest of a feed's newest snapshot."""
-        return (await self._call("GET", f"/v1/feeds/{quote(feed)}/snapshot", SnapshotReply)).manifest
+    async def snapshot(self, feed: str, *, since: int | None = None) -> str:
+        """The signed manifest of a feed's newest snapshot; made after ``since`` (ms), if the service can."""
+        query = None if since is None else {"since": str(since)}
+        return (await self._call("GET", f"/v1/feeds/{quote(feed)}/snapshot", SnapshotReply, query=query)).manifest
 
     async def part(self, feed: str, part: Part, target: Path) -> None:
         """Fetch one part into a file; its size and SHA-256 are those of the manifest, or it is refused.
@@ -213,9 +214,13 @@ class ServiceClient:
         if digest.hexdigest() != part.sha256:
             raise ServiceReplyError(f"GET {path}", "the part is not the one that the manifest names (SHA-256)")
 
-    async def changes(self, feed: str, *, epoch: str, after: int, limit: int = 1000) -> RawChangesPage:
-        """Changes after a number. Raises SnapshotNeededError if they cannot be had any more."""
-        query = {"epoch": epoch, "after": str(after), "limit": str(limit)}
+    async def changes(self, feed: str, *, epoch: str, after: int, at: int, limit: int = 1000) -> RawChangesPage:
+        """Changes after a number. ``at`` is that of the change of this number, 0 where it is not known.
+
+        Raises:
+            SnapshotNeededError: they cannot be had any more, or what is here is of another past.
+        """
+        query = {"epoch": epoch, "after": str(after), "limit": str(limit)} | ({"at": str(at)} if at else {})
         return await self._call("GET", f"/v1/feeds/{quote(feed)}/changes", RawChangesPage, query=query)
 
     async def send_taps(self, batch: TapBatch) -> TapBatchReply:
@@ -240,9 +245,9 @@ class ServiceClient:
             raise ServiceReplyError(f"GET {path}", "the page cannot be read") from None
 
     @asynccontextmanager
-    async def stream(self, feeds: list[tuple[str, str, int]]) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open the stream of feeds (name, epoch, number); yields its octets as they come, for as long as it lives."""
-        query = [("feed", f"{feed}:{epoch}:{number}") for feed, epoch, number in feeds]
+    async def stream(self, feeds: list[tuple[str, str, int, int]]) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open the stream of feeds (name, epoch, number, its ``at`` or 0); yields octets as long as it lives."""
+        query = [("feed", f"{feed}:{epoch}:{number}" + f":{at}" * bool(at)) for feed, epoch, number, at in feeds]
         async with self._open("GET", "/v1/stream", query=query, seconds=None, accept="text/event-stream") as response:
             self.streaming = True
             try:

@@ -175,7 +175,8 @@ class Feed:
 
     async def take_snapshot(self) -> None:
         """Fetch a snapshot and go over to it. Raises as refresh."""
-        fetched = await self._snapshots.fetch(self.name, self._store.folder)
+        since = self.cache.base.header.created_at if self.cache is not None and self._forked else None
+        fetched = await self._snapshots.fetch(self.name, self._store.folder, since=since)
         manifest, old = fetched.manifest, self.cache
         # Within an epoch the number tells which is older; between epochs only the time of making can.
         if old is not None and (
@@ -221,7 +222,9 @@ class Feed:
                 await self.take_snapshot()
                 continue
             try:
-                page = await self._client.changes(self.name, epoch=cache.epoch, after=cache.number, limit=PAGE)
+                page = await self._client.changes(
+                    self.name, epoch=cache.epoch, after=cache.number, at=cache.at, limit=PAGE
+                )
             except SnapshotNeededError as error:
                 _log.info("the feed cannot be continued; a snapshot is taken", feed=self.name, because=error.code)
                 await self._start_over(cache, error)
@@ -242,8 +245,9 @@ class Feed:
 
     async def _start_over(self, cache: FeedCache, error: SnapshotNeededError) -> None:
         """Take a snapshot because the service cannot tell what follows on the copy here."""
-        if error.epoch == cache.epoch and error.number is not None and error.number < cache.number:
-            # Its database was restored to an earlier time. New changes will be told under the numbers that we have.
+        if error.code == "feed_epoch" and error.epoch == cache.epoch:
+            # Its database was restored to an earlier time: it does not have the number that we have, or has given it to
+            # another change since.
             self._forked = True
             _log.critical(
                 "the service has lost changes that this reader has; nothing is applied on them",

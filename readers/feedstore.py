@@ -102,6 +102,7 @@ class FeedStore:
             number=manifest.number,
             issue_number=manifest.issue_number,
             created_at=manifest.created_at,
+            last_at=manifest.last_at,
             meta=write_contents(
                 list(contents.services.values()),
                 world=contents.world,
@@ -126,7 +127,7 @@ class FeedStore:
             OSError, DatabaseFaultError: the old base and the journal still hold everything.
         """
         folded = cache.fold()
-        number, issue_number, cards = cache.number, cache.issue_number, cache.cards
+        number, issue_number, last_at, cards = cache.number, cache.issue_number, cache.at, cache.cards
         contents = cache.contents
         table, added, services = contents.profiles, contents.profiles.added, list(contents.services.values())
         world, keys, horizon, old = contents.world, contents.keys, contents.horizon, cache.base
@@ -149,6 +150,7 @@ class FeedStore:
                 number=number,
                 issue_number=issue_number,
                 created_at=old.header.created_at,
+                last_at=last_at,
                 meta=meta,
                 profiles=table.packed(added),
                 rows=cards,

@@ -3,7 +3,7 @@
 An item goes memory and page cache -> disk (SQLite, synchronous=FULL, group commit) -> service -> gone. The gate hands
 it over and goes on. A killed process loses nothing that was handed over: what the database does not have yet is in the
 jotter (:mod:`readers.jotter`). A power cut may lose what was handed over since the last commit, some milliseconds of
-one gate; what counts as durable is on disk (docs/decisions/0030-what-survives.md). If the disk cannot be written (full,
+one gate; what counts as durable is on disk (docs/decisions/0033-what-survives.md). If the disk cannot be written (full,
 or failing):
 
 * items stay in memory, up to 50,000 of them, and the outbox says so loudly (health, log);

@@ -45,8 +45,11 @@ class Snapshots:
         self._client = client
         self._identity = identity
 
-    async def fetch(self, feed: str, folder: Path) -> FetchedSnapshot:
+    async def fetch(self, feed: str, folder: Path, *, since: int | None = None) -> FetchedSnapshot:
         """Fetch the newest snapshot of a feed. The caller removes nothing: the part files are overwritten.
+
+        Args:
+            since: ask for one made after this (ms).
 
         Raises:
             ServiceError: it could not be fetched whole.
@@ -54,7 +57,7 @@ class Snapshots:
             UnknownFormatError: it is of a version that this reader does not know.
             OSError: it could not be written.
         """
-        manifest = self._read(feed, await self._client.snapshot(feed))
+        manifest = self._read(feed, await self._client.snapshot(feed, since=since))
         rows, meta = folder / "rows.part", folder / "meta.part"
         for part, path in ((manifest.meta, meta), (manifest.rows, rows)):
             await self._client.part(feed, part, path)

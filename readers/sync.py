@@ -119,7 +119,11 @@ class Synchroniser:
         failing = False
         while True:
             self._ready.clear()
-            feeds = [(feed.name, feed.cache.epoch, feed.cache.number) for feed in self._feeds.values() if feed.cache]
+            feeds = [
+                (feed.name, feed.cache.epoch, feed.cache.number, feed.cache.at)
+                for feed in self._feeds.values()
+                if feed.cache
+            ]
             if not feeds:
                 await self._ready.wait()
                 continue
@@ -152,7 +156,7 @@ class Synchroniser:
         except TimeoutError:
             pass
 
-    async def _listen(self, feeds: Sequence[tuple[str, str, int]], backoff: Backoff) -> None:
+    async def _listen(self, feeds: Sequence[tuple[str, str, int, int]], backoff: Backoff) -> None:
         loop = asyncio.get_running_loop()
         parser = EventParser()
         async with asyncio.timeout(self._silence) as deadline, self._client.stream(list(feeds)) as chunks:
@@ -162,7 +166,7 @@ class Synchroniser:
                         self.streaming = True
                         backoff.reset()
                         self._on_online()
-                        _log.info("the stream is open", feeds=[name for name, _, _ in feeds])
+                        _log.info("the stream is open", feeds=[name for name, *_ in feeds])
                     deadline.reschedule(loop.time() + self._silence)
                     await self._handle(events)
                     if self._ready.is_set():

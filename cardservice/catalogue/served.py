@@ -7,10 +7,15 @@ can hold, and kinds of presentation that nobody knows.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from cardservice.errors import ApiProblem
 from entitlements.service import PRESENTATION_KINDS, Balance, Presentation, ServiceDocument, rule_kinds
+
+AREA: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+"""Names of service areas: they stand in names of feeds, in addresses and in names of files at the gates."""
+AREA_WORDS: Final = "gates know service areas by small letters, digits, dots and hyphens"
 
 SERVED_KINDS: Final = frozenset(
     {
@@ -53,8 +58,12 @@ def refuse_unserved(document: ServiceDocument) -> None:
     """Let only documents pass whose every rule holds at the gates.
 
     Raises:
-        ApiProblem: 422 ``rule_kind_not_served`` with each kind in words.
+        ApiProblem: 422 ``rule_kind_not_served`` with each kind in words; 422 ``wrong_values`` for an area that no feed
+            can be named by.
     """
+    if AREA.fullmatch(document.area) is None:
+        problem = {"at": "/document/area", "problem": AREA_WORDS}
+        raise ApiProblem(422, "wrong_values", f"The area cannot be {document.area}: {AREA_WORDS}.", fields=[problem])
     if any(isinstance(limit, Balance) for limit in document.limits) and len(document.limits) > 1:
         problem = "money is spent at the service, everything else at the gates: a budget stands alone among the limits"
         raise ApiProblem(

@@ -25,6 +25,8 @@ class Channel:
     number: int
     issue_number: int
     listeners: dict[Subscription, int] = field(default_factory=dict)
+    last: bytes | None = None
+    """Change ``number`` as it was handed out, where it was: the database must go on having just this one."""
 
     @property
     def name(self) -> str:
@@ -58,12 +60,12 @@ class Channel:
             listener.push(self.name, block)
             self.listeners[listener] = last
             pushed += last - position
-        self.number = last
+        self.number, self.last = last, bodies[-1]
         return pushed
 
     def restart(self, epoch: UUID, number: int) -> None:
         """The feed went on in a way that cannot be told change by change: everybody pulls."""
-        self.epoch, self.number = epoch, number
+        self.epoch, self.number, self.last = epoch, number, None
         for listener in self.listeners:
             listener.pull(self.name)
             self.listeners[listener] = number

@@ -32,7 +32,21 @@ class ChangesQuery(ApiModel):
 
     epoch: UUID = Field(description="Epoch of the reader's copy.")
     after: int = Field(ge=0, lt=1 << 62, description="Number of the last change that it has applied.")
+    at: int | None = Field(
+        default=None, ge=0, lt=1 << 62, description="`at` of that change: shows that both mean the same past."
+    )
     limit: int = Field(default=MAX_PAGE, ge=1, le=MAX_PAGE)
+
+
+class SnapshotQuery(ApiModel):
+    """How old the snapshot may be."""
+
+    since: int | None = Field(
+        default=None,
+        ge=0,
+        lt=1 << 62,
+        description="Made after this (ms since the epoch): for a reader whose copy is of a past that was lost.",
+    )
 
 
 @routes.add(
@@ -42,10 +56,10 @@ class ChangesQuery(ApiModel):
     access="reader",
     transaction=False,
 )
-async def snapshot(call: Call) -> SnapshotReply:
+async def snapshot(call: Call, query: SnapshotQuery) -> SnapshotReply:
     """Built on demand where none is recent."""
     feed = feed_of_path(call)
-    return SnapshotReply(manifest=await call.platform.snapshots.manifest(feed, call.now))
+    return SnapshotReply(manifest=await call.platform.snapshots.manifest(feed, call.now, since=query.since))
 
 
 @routes.add(
@@ -79,7 +93,9 @@ async def changes(call: Call, query: ChangesQuery) -> web.Response:
     """409 feed_epoch and 410 feed_pruned both mean: take a new snapshot."""
     feed = feed_of_path(call)
     async with call.platform.db.transaction(feed.tenant, read_only=True) as conn:
-        head, bodies = await read_changes(conn, feed, epoch=query.epoch, after=query.after, limit=query.limit)
+        head, bodies = await read_changes(
+            conn, feed, epoch=query.epoch, after=query.after, limit=query.limit, at=query.at
+        )
     return web.Response(body=page_json(head, bodies, time.time_ns() // 1_000_000), content_type="application/json")
 
 
@@ -93,5 +109,5 @@ async def changes(call: Call, query: ChangesQuery) -> web.Response:
     media_type="text/event-stream",
 )
 async def stream(call: Call) -> web.StreamResponse:
-    """Names the feeds as `feed=tenant/area:EPOCH:N`, once for each."""
+    """Names the feeds as `feed=tenant/area:EPOCH:N:AT`, once for each."""
     return await run_stream(call)

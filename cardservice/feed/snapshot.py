@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import sys
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,7 +16,7 @@ import structlog
 from cardservice.catalogue.loading import load_catalogue
 from cardservice.db import Connection, Database, queries
 from cardservice.feed.access import FeedRef
-from cardservice.feed.changes import Place, read_place
+from cardservice.feed.changes import Place, change_at, read_place
 from cardservice.feed.packing import RowPacker
 from cardservice.feed.pruning import prune_feed
 from cardservice.feed.telling import milliseconds
@@ -34,6 +34,8 @@ else:
 
 RECENT: Final = 1_000
 """Changes that a reader may have to fetch after a snapshot: one page. An older snapshot is built anew."""
+ANEW_AFTER: Final = timedelta(minutes=1)
+"""A snapshot is not made anew within this time because a reader asks for a later one."""
 LEVEL: Final = 3
 """Zstandard's own default: half the size of the rows, a third of a second for ten million cards."""
 COPY_SECONDS: Final = 120.0
@@ -60,35 +62,41 @@ class Snapshots:
         self._keys = keys
         self._building = asyncio.Lock()
 
-    async def manifest(self, feed: FeedRef, now: datetime) -> str:
+    async def manifest(self, feed: FeedRef, now: datetime, *, since: int | None = None) -> str:
         """The signed manifest of a snapshot that is recent enough; built first where there is none.
+
+        Args:
+            since: ms since the epoch; a snapshot that was made before is too old for this reader. Not more than one
+                a minute is built for that.
 
         Raises:
             ApiProblem: 404 for a feed that does not exist.
         """
-        found = await self._recent(feed)
+        found = await self._recent(feed, now, since)
         if found is not None:
             return found
         # One build at a time in this process: each takes a connection for as long as it lasts.
         async with self._building:
-            found = await self._recent(feed)
-            return found if found is not None else await self._build_alone(feed, now)
+            found = await self._recent(feed, now, since)
+            return found if found is not None else await self._build_alone(feed, now, since)
 
-    async def _recent(self, feed: FeedRef) -> str | None:
+    async def _recent(self, feed: FeedRef, now: datetime, since: int | None) -> str | None:
         async with self._db.transaction(feed.tenant, read_only=True) as conn:
             place = await read_place(conn, feed)
             row = await queries().feed.newest_snapshot(conn, tenant=feed.tenant, area=feed.area)
         if row is None or place.head.number - row["number"] > RECENT:
             return None
+        if since is not None and milliseconds(row["created_at"]) < since and now - row["created_at"] > ANEW_AFTER:
+            return None
         return str(row["manifest"])
 
-    async def _build_alone(self, feed: FeedRef, now: datetime) -> str:
+    async def _build_alone(self, feed: FeedRef, now: datetime, since: int | None) -> str:
         """Build under a lock that all processes know; whoever waited for it finds what the other built."""
         named = {"tenant": feed.tenant, "area": feed.area}
         async with self._db.pool.acquire() as conn:
             await queries().feed.snapshot_lock(conn, **named)
             try:
-                found = await self._recent(feed)
+                found = await self._recent(feed, now, since)
                 if found is not None:
                     return found
                 async with conn.transaction(isolation="repeatable_read"):
@@ -114,6 +122,7 @@ class Snapshots:
             cards=built.cards,
             rows=rows,
             meta=meta,
+            last_at=await change_at(conn, feed, head.number) or 0,
         )
         signer = await self._keys.signer(conn, feed.tenant, "feed")
         signed = sign_compact(encode(manifest), MANIFEST_TYP, signer)

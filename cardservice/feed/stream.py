@@ -41,18 +41,19 @@ SEND_BYTES: Final = 128 << 10
 """What the kernel may hold of a stream, in octets. By itself it lets a socket grow to 4 MiB: some hundred readers that
 take nothing would then have a gigabyte of the machine's memory, and hold up all others when TCP's share is used up."""
 
-_PLACE: Final = re.compile(r"([^:]{1,140}):([0-9a-fA-F-]{36}):(\d{1,18})")
+_PLACE: Final = re.compile(r"([^:]{1,140}):([0-9a-fA-F-]{36}):(\d{1,18})(?::(\d{1,18}))?")
 
 log = structlog.get_logger("feed.stream")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One ``feed=tenant/area:EPOCH:N`` of the query: the reader has every change up to ``after``."""
+    """One ``feed=tenant/area:EPOCH:N:AT`` of the query: the reader has every change up to ``after``, of time ``at``."""
 
     feed: FeedRef
     epoch: UUID
     after: int
+    at: int | None
 
 
 def asked_feeds(call: Call) -> list[Asked]:
@@ -63,7 +64,7 @@ def asked_feeds(call: Call) -> list[Asked]:
     """
     given = call.request.query.getall("feed", [])
     if not 1 <= len(given) <= MAX_FEEDS:
-        raise _wrong(f"name 1 to {MAX_FEEDS} feeds as feed=tenant/area:EPOCH:N")
+        raise _wrong(f"name 1 to {MAX_FEEDS} feeds as feed=tenant/area:EPOCH:N:AT")
     asked: dict[str, Asked] = {}
     for text in given:
         match = _PLACE.fullmatch(text)
@@ -72,11 +73,13 @@ def asked_feeds(call: Call) -> list[Asked]:
         except ValueError:
             epoch = None
         if match is None or epoch is None:
-            raise _wrong(f"{text[:120]!r} is not tenant/area:EPOCH:N")
+            raise _wrong(f"{text[:120]!r} is not tenant/area:EPOCH:N:AT")
         feed = enrolled_feed(call, match[1])
         if feed.name in asked:
             raise _wrong(f"the feed {feed.name} stands twice")
-        asked[feed.name] = Asked(feed=feed, epoch=epoch, after=int(match[3]))
+        asked[feed.name] = Asked(
+            feed=feed, epoch=epoch, after=int(match[3]), at=None if match[4] is None else int(match[4])
+        )
     return list(asked.values())
 
 
@@ -164,10 +167,10 @@ class Stream:
             hub.remove(subscription)
 
     async def _catch_up(self, hub: Hub, subscription: Subscription, asked: Asked) -> None:
-        feed, epoch, after = asked.feed, asked.epoch, asked.after
+        feed, epoch, after, at = asked.feed, asked.epoch, asked.after, asked.at
         while True:
             try:
-                head, bodies = await self._read(feed, epoch, after)
+                head, bodies = await self._read(feed, epoch, after, at)
             except ApiProblem as problem:
                 if problem.status not in (409, 410):
                     raise
@@ -175,6 +178,7 @@ class Stream:
                 await self._write(pull_frame(feed.name))
                 head, bodies = await self._head(feed), []
                 epoch, after = UUID(head.epoch), head.number
+            at = None  # what follows was read from the database by itself
             if bodies:
                 after += len(bodies)
                 await self._write(b"".join(change_frame(feed.name, body) for body in bodies))
@@ -213,9 +217,9 @@ class Stream:
             log.warning("what a site must keep secret cannot be told now", site=self.reader.site, error=str(error))
             return None
 
-    async def _read(self, feed: FeedRef, epoch: UUID, after: int) -> tuple[Head, list[bytes]]:
+    async def _read(self, feed: FeedRef, epoch: UUID, after: int, at: int | None) -> tuple[Head, list[bytes]]:
         async with self.platform.db.transaction(feed.tenant, read_only=True) as conn:
-            return await read_changes(conn, feed, epoch=epoch, after=after, limit=MAX_PAGE)
+            return await read_changes(conn, feed, epoch=epoch, after=after, limit=MAX_PAGE, at=at)
 
     async def _head(self, feed: FeedRef) -> Head:
         async with self.platform.db.transaction(feed.tenant, read_only=True) as conn:

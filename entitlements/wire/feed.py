@@ -62,6 +62,8 @@ class Horizon(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What the service signs for a snapshot; ``created_at`` in ms since the epoch, at which it was whole.
 
+    ``last_at`` is the ``at`` of change ``number``; 0 where the service keeps none of that number.
+
     Unknown fields are ignored, so later versions may add some.
     """
 
@@ -75,6 +77,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     cards: int
     rows: Part
     meta: Part
+    last_at: int = 0
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):

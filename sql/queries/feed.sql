@@ -138,12 +138,16 @@ JOIN tenant t USING (tenant)
 JOIN unnest(:tenants::text[], :areas::text[]) AS wanted (tenant, area) USING (tenant, area);
 
 -- name: changes
--- Changes after a number up to another, oldest first.
+-- Changes from a number up to another, oldest first.
 SELECT number, body
 FROM feed_change
-WHERE tenant = :tenant AND area = :area AND number > :after AND number <= :upto
+WHERE tenant = :tenant AND area = :area AND number >= :first AND number <= :upto
 ORDER BY number
 LIMIT :limit;
+
+-- name: change$
+-- One change, to see whether whoever says that they have it means the same.
+SELECT body FROM feed_change WHERE tenant = :tenant AND area = :area AND number = :number;
 
 -- name: lost_readers
 -- Those of these readers that are revoked, gone, or no longer enrolled for what they listen to.
@@ -154,7 +158,7 @@ WHERE r.reader_id IS NULL OR NOT wanted.feed = ANY (r.feeds);
 
 -- name: newest_snapshot^
 -- The newest snapshot of the feed's present epoch.
-SELECT s.number, s.manifest
+SELECT s.number, s.manifest, s.created_at
 FROM feed_snapshot s JOIN feed f USING (tenant, area, epoch)
 WHERE tenant = :tenant AND area = :area
 ORDER BY s.number DESC

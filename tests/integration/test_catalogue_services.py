@@ -9,6 +9,8 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from cardservice.app import PLATFORM
 from cardservice.catalogue.loading import load_catalogue
 from entitlements.decide import Moment, Subject, decide
@@ -136,6 +138,19 @@ async def test_every_problem_of_a_document_is_named_with_its_place(service: Serv
     async with service.app[PLATFORM].db.transaction("wcc") as conn:
         assert await conn.fetchval("SELECT count(*) FROM service_version") == 0
         assert await conn.fetchval("SELECT count(*) FROM feed") == 0, "a refused document leaves nothing behind"
+
+
+@pytest.mark.parametrize("area", ["Pool_1", "a:b", "Leisure"])
+async def test_no_service_is_published_in_an_area_for_which_no_gate_could_be_enrolled(
+    service: Service, area: str
+) -> None:
+    status, problem = await service.call("PUT", "/v1/services/wcc.leisure.gym", {"document": document(area=area)})
+    assert (status, problem["code"]) == (422, "wrong_values")
+    assert problem["fields"][0]["at"] == "/document/area"
+    status, draft = await service.call("POST", "/v1/drafts", {"document": document(area=area)}, roles="manager")
+    assert status == 201
+    status, linted = await service.call("POST", f"/v1/drafts/{draft['draft_id']}/lint", roles="manager")
+    assert (status, "area_name" in {finding["code"] for finding in linted["findings"]}) == (200, True)
 
 
 async def test_a_kind_of_card_that_nobody_issues_is_refused_in_words(service: Service) -> None:

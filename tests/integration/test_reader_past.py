@@ -6,7 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
+from cardservice.administration import begin_new_epoch
 from cardservice.app import PLATFORM
+from cardservice.errors import RefusedError
 from cardservice.feed.writer import recompile_tenant
 from entitlements.model import CardState
 from readers.cache import FeedCache
@@ -45,13 +49,17 @@ def cache_of(daemon: Daemon) -> FeedCache:
 
 
 async def same_as_the_database(service: Service, daemon: Daemon) -> None:
-    """Wait until the reader has the head, and compare every card."""
-    head = await number_of(service, FEED)
-    await until(lambda: cache_of(daemon).number == head)
-    for index, (tag, state, _) in (await truth(service, FEED)).items():
-        found = cache_of(daemon).lookup(index, tag)
-        assert found is not None
-        assert found[0] is state
+    """Wait until the reader has the head and every card as the database has it."""
+    head, rows = await number_of(service, FEED), await truth(service, FEED)
+
+    def same() -> bool:
+        cache = daemon.feeds[FEED].cache
+        if cache is None or cache.number != head:
+            return False
+        found = {index: cache.lookup(index, tag) for index, (tag, _, _) in rows.items()}
+        return all(each is not None and each[0] is rows[index][1] for index, each in found.items())
+
+    await until(same)
 
 
 async def revoke(service: Service, card: dict[str, object]) -> None:
@@ -115,5 +123,86 @@ async def test_a_reader_of_the_time_before_a_restore_begins_anew_with_the_new_ep
         async with service.app[PLATFORM].db.transaction("wcc") as conn:
             await recompile_tenant(conn, "wcc", emit_changes=False)
         await revoke(service, cards[0])
+        await until(lambda: cache_of(daemon).epoch != before)
+        await same_as_the_database(service, daemon)
+
+
+async def _restored(service: Service, past: int) -> None:
+    """The database as a backup made at change ``past`` brings it back: all cards active."""
+    async with service.app[PLATFORM].db.transaction("wcc") as conn:
+        await conn.execute("DELETE FROM feed_change WHERE number > $1", past)
+        await conn.execute("DELETE FROM feed_snapshot WHERE number > $1", past)
+        await conn.execute("UPDATE feed SET number = $1", past)
+        await conn.execute("UPDATE card SET state = 'active'")
+        await conn.execute("UPDATE card_row SET state = (SELECT min(state) FROM card_row)")
+
+
+@pytest.mark.parametrize("revoked_since", [1, 2, 3])
+async def test_a_reader_ahead_of_a_restored_database_that_has_caught_up_knows_every_revocation(
+    service: Service, tmp_path: Path, revoked_since: int
+) -> None:
+    """The numbers say nothing: the service has given those that the reader has to other changes."""
+    settings, code = await enrolled(service, tmp_path)
+    cards = [await resident(service) for _ in range(4)]
+    async with on(settings, code) as daemon:
+        await same_as_the_database(service, daemon)
+        past = cache_of(daemon).number
+        await revoke(service, cards[0])
+        await revoke(service, cards[1])
+        await same_as_the_database(service, daemon)
+    await _restored(service, past)
+    for card in cards[4 - revoked_since :]:
+        await revoke(service, card)
+    async with on(settings) as daemon:
+        await same_as_the_database(service, daemon)
+        await revoke(service, cards[0])
+        await same_as_the_database(service, daemon)
+        assert daemon.feeds[FEED].problem is None
+
+
+async def test_a_reader_that_stays_connected_through_a_restore_starts_over_with_it(
+    service: Service, tmp_path: Path
+) -> None:
+    settings, code = await enrolled(service, tmp_path)
+    cards = [await resident(service) for _ in range(4)]
+    async with on(settings, code) as daemon:
+        await same_as_the_database(service, daemon)
+        past = cache_of(daemon).number
+        await revoke(service, cards[0])
+        await same_as_the_database(service, daemon)
+        await _restored(service, past)
+        await revoke(service, cards[2])
+        await revoke(service, cards[3])
+        await same_as_the_database(service, daemon)
+
+
+async def test_a_service_whose_database_came_back_with_as_many_other_changes_notices_before_the_next_one(
+    service: Service, tmp_path: Path
+) -> None:
+    settings, code = await enrolled(service, tmp_path)
+    cards = [await resident(service) for _ in range(3)]
+    async with on(settings, code) as daemon:
+        await same_as_the_database(service, daemon)
+        past = cache_of(daemon).number
+        await revoke(service, cards[0])
+        await same_as_the_database(service, daemon)
+        hub = service.app[PLATFORM].hub
+        hub._away = True  # as after any time in which the database did not answer
+        await _restored(service, past)
+        await revoke(service, cards[1])
+        await same_as_the_database(service, daemon)
+
+
+async def test_the_operators_command_after_a_restore_lets_connected_readers_begin_anew(
+    service: Service, tmp_path: Path
+) -> None:
+    settings, code = await enrolled(service, tmp_path)
+    await resident(service)
+    async with on(settings, code) as daemon:
+        await same_as_the_database(service, daemon)
+        before = cache_of(daemon).epoch
+        with pytest.raises(RefusedError, match="nothing was ever published in pools of wcc"):
+            await begin_new_epoch(service.settings, tenant="wcc", area="pools")
+        assert [area for area, _ in await begin_new_epoch(service.settings, tenant="wcc", area=None)] == ["leisure"]
         await until(lambda: cache_of(daemon).epoch != before)
         await same_as_the_database(service, daemon)

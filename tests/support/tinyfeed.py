@@ -1,4 +1,4 @@
-"""A second client of the feed, after docs/protocols/feed.md alone: it shares no code with reader or service."""
+"""A second client of the feed, after docs/protocols/feed.md and reader-api.md, with no code of reader or service."""
 
 from __future__ import annotations
 

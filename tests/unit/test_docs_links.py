@@ -106,3 +106,12 @@ def test_every_page_of_the_documentation_can_be_reached_from_the_readme() -> Non
     assert [
         str(page.relative_to(ROOT)) for page in PAGES if page.is_relative_to(ROOT / "docs") and page not in seen
     ] == []
+
+
+def test_pages_that_the_code_names_are_there() -> None:
+    named = re.compile(r"\bdocs/[a-z0-9/_-]+\.md\b")
+    folders = ("cardservice", "entitlements", "hardware", "readers", "sql", "tests", "docker")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".sql", ".js")]
+    found = {page: path for path in files for page in named.findall(path.read_text("utf-8"))}
+    assert len(found) > 5
+    assert [f"{path.relative_to(ROOT)}: {page}" for page, path in found.items() if not (ROOT / page).exists()] == []

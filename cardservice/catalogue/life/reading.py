@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from cardservice.catalogue.served import SERVED_KINDS
+from cardservice.catalogue.served import AREA, AREA_WORDS, SERVED_KINDS
 from entitlements.documents import load_services, standalone
 from entitlements.errors import DocumentError, Problem
 from entitlements.jsontext import line_of, lines, read_json
@@ -130,6 +130,14 @@ def _misplaced(document: ServiceDocument, service_id: str | None, tenant: str | 
 
 
 def _unserved(document: ServiceDocument) -> Iterable[Finding]:
+    if AREA.fullmatch(document.area) is None:
+        yield Finding(
+            severity="error",
+            code="area_name",
+            pointer="/area",
+            message=f"The area is {document.area}, but {AREA_WORDS}.",
+            advice='Write "area" in such letters, for example "pools"; without it the second part of the id counts.',
+        )
     for kind in sorted(rule_kinds(document) - SERVED_KINDS):
         yield Finding(
             severity="error",
