@@ -3,9 +3,9 @@
 ::
 
     0    8  magic ``RESCARDB``
-    8    4  version, little-endian (2)
+    8    4  version, little-endian (3)
     12   4  length H of the header JSON, little-endian
-    16  32  SHA-256 of octets 0 to 15, of the header JSON and of the digests
+    16  32  HMAC-SHA256 of octets 0 to 15, of the header JSON and of the digests, under this reader's own key
     48   H  header JSON (:class:`BaseHeader`)
     ...     digests: SHA-256 of each 64 KiB block of the profiles, then of each of the rows
     ...     meta part (JSON), then zeros up to a multiple of 4,096
@@ -16,6 +16,8 @@ The rows of 10 million cards are 80 MB; checking them all before the first decis
 So header and meta are checked when the file is opened, and each block of profiles and rows when it is first used or
 when :meth:`BaseFile.verify_all` comes to it, whichever is first. No octet of an unchecked block is ever believed.
 
+Whoever can write the file and not read the key cannot alter a row: its block's digest is under the HMAC.
+
 A block is checked with ``pread``, not through the mapping: where the disk cannot read it that is an error like any
 other, and the file is rebuilt. Through the mapping it would be SIGBUS, which ends the process, at every start anew.
 """
@@ -23,6 +25,7 @@ other, and the file is rebuilt. Through the mapping it would be SIGBUS, which en
 from __future__ import annotations
 
 import hashlib
+import hmac
 import itertools
 import mmap
 import os
@@ -41,7 +44,7 @@ from readers.errors import CacheFileError
 from readers.files import write_whole
 
 MAGIC: Final = b"RESCARDB"
-VERSION: Final = 2
+VERSION: Final = 3
 BLOCK_BYTES: Final = 1 << 16
 """64 KiB: a first touch costs some 50 us, and the digests of 10 million cards take 40 kB."""
 BLOCK_SHIFT: Final = 13
@@ -74,7 +77,7 @@ class BaseHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class BaseFile:
-    """An opened base.
+    """An opened base. ``key`` is the one that it was written with.
 
     ``tags[i]`` and ``lows[i]`` are the upper and the lower half of the row of card index ``i``. Both are empty until
     every block of the rows was checked: who looks a row up must ask :meth:`row` then.
@@ -99,13 +102,13 @@ class BaseFile:
         "unchecked",
     )
 
-    def __init__(self, path: Path, *, feed: str) -> None:
+    def __init__(self, path: Path, *, feed: str, key: bytes = b"") -> None:
         self.path = path
         self._file = -1
         try:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             self._map = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
-            self.header, self._digests, self._meta_start = self._read_header(feed)
+            self.header, self._digests, self._meta_start = self._read_header(feed, key)
             self._find_parts()
         except (OSError, ValueError) as error:
             raise CacheFileError(path, str(error)) from error
@@ -122,7 +125,7 @@ class BaseFile:
         if self._file >= 0:
             os.close(self._file)
 
-    def _read_header(self, feed: str) -> tuple[BaseHeader, bytes, int]:
+    def _read_header(self, feed: str, key: bytes) -> tuple[BaseHeader, bytes, int]:
         whole = len(self._map)
         if whole < PREFIX.size:
             raise CacheFileError(self.path, "cut short")
@@ -144,8 +147,8 @@ class BaseFile:
         count = block_count(header.profiles_size) + block_count(header.rows * ROW_BYTES)
         begin = PREFIX.size + length
         digests = os.pread(self._file, DIGEST_BYTES * count, begin)
-        if hashlib.sha256(os.pread(self._file, 16, 0) + body + digests).digest() != digest:
-            raise CacheFileError(self.path, "the header is damaged")
+        if not hmac.compare_digest(hmac.digest(key, os.pread(self._file, 16, 0) + body + digests, "sha256"), digest):
+            raise CacheFileError(self.path, "the header is damaged, or was not written by this reader")
         if header.feed != feed:
             raise CacheFileError(self.path, f"it is of feed {header.feed}, not {feed}")
         return header, digests, begin + len(digests)
@@ -256,10 +259,12 @@ def write_base(
     digests: bytes,
     blocks: Iterable[bytes | memoryview],
     last_at: int = 0,
+    key: bytes = b"",
 ) -> None:
     """Write a base file, whole or not at all. Meant for a thread.
 
     Args:
+        key: of the HMAC (RFC 2104), this reader's own.
         rows: number of rows; ``blocks`` are their octets, 64 KiB each but the last, ``digests`` those of each.
 
     Raises:
@@ -286,7 +291,7 @@ def write_base(
     pieces = (profiles[start : start + BLOCK_BYTES] for start in range(0, len(profiles), BLOCK_BYTES))
     front = header + b"".join(map(digest_block, pieces)) + digests
     prefix = struct.pack("<8sII", MAGIC, VERSION, len(header))
-    digest = hashlib.sha256(prefix + front).digest()
+    digest = hmac.digest(key, prefix + front, "sha256")
     body = [prefix + digest, front, *_filled(PREFIX.size + len(front), meta), *_filled(0, profiles)]
     write_whole(path, itertools.chain(body, blocks))
 

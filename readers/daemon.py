@@ -97,7 +97,7 @@ class Daemon:
             stack.enter_context(own_folder(self.folder))
             await stack.enter_async_context(self.client)
             enrolment = await self._enrolled(enrol_code)
-            self.journal = Journal(self.folder)
+            self.journal = Journal(self.folder, key=self.identity.cache_key)
             ran_before = self.journal.database.path.exists()
             await stack.enter_async_context(self.journal.database)
             self.outbox = Outbox(self.folder)

@@ -56,7 +56,7 @@ class FeedStore:
         if not await asyncio.to_thread(self.path.exists):
             return None
         try:
-            cache = await asyncio.to_thread(open_cache, self.path, self.feed)
+            cache = await asyncio.to_thread(open_cache, self.path, self.feed, self._journal.key)
         except (CacheFileError, FeedError) as error:
             await self.set_aside(str(error))
             return None
@@ -103,6 +103,7 @@ class FeedStore:
             issue_number=manifest.issue_number,
             created_at=manifest.created_at,
             last_at=manifest.last_at,
+            key=self._journal.key,
             meta=write_contents(
                 list(contents.services.values()),
                 world=contents.world,
@@ -115,7 +116,7 @@ class FeedStore:
             digests=bytes(digests),
             blocks=_pieces(octets),
         )
-        base = BaseFile(self.path, feed=self.feed)
+        base = BaseFile(self.path, feed=self.feed, key=self._journal.key)
         contents.profiles = ProfileTable(base.profiles)
         return FeedCache(base, contents)
 
@@ -151,13 +152,14 @@ class FeedStore:
                 issue_number=issue_number,
                 created_at=old.header.created_at,
                 last_at=last_at,
+                key=self._journal.key,
                 meta=meta,
                 profiles=table.packed(added),
                 rows=cards,
                 digests=bytes(digests),
                 blocks=_merged(old, patched, count),
             )
-            made = BaseFile(self.path, feed=self.feed)
+            made = BaseFile(self.path, feed=self.feed, key=self._journal.key)
             # Here and not at the first look-ups, which a gate would wait for.
             made.verify_all()
             return made
@@ -192,14 +194,14 @@ class FeedStore:
         sync_folder(self.folder)
 
 
-def open_cache(path: Path, feed: str) -> FeedCache:
+def open_cache(path: Path, feed: str, key: bytes = b"") -> FeedCache:
     """Open a base file. Meant for a thread.
 
     Raises:
         CacheFileError: it is damaged.
         UnknownFormatError, SnapshotRefusedError: it is whole, but not of a form that this reader knows.
     """
-    base = BaseFile(path, feed=feed)
+    base = BaseFile(path, feed=feed, key=key)
     return FeedCache(base, read_contents(base.meta, feed=feed, profiles=ProfileTable(base.profiles)))
 
 

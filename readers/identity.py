@@ -6,6 +6,7 @@ is refused rather than used.
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -32,6 +33,8 @@ from readers.files import sync_folder, write_whole
 KEY_FILE: Final = "reader-key.pem"
 NEXT_KEY_FILE: Final = "reader-key.next.pem"
 ENROLMENT_FILE: Final = "enrolment.json"
+CACHE_KEY_FILE: Final = "cache.key"
+CACHE_KEY_BYTES: Final = 32
 FEEDS_FOLDER: Final = "feeds"
 
 _log = structlog.get_logger(__name__)
@@ -71,6 +74,29 @@ class Identity:
             path = self.folder / KEY_FILE
             self._key = self._read_key(path) if path.exists() else self._make_key(path)
         return self._key
+
+    @property
+    def cache_key(self) -> bytes:
+        """By what this reader knows its own cache files and journal again; made at the first call if there is none.
+
+        Not the reader's signing key, which is rolled: after that everything would have to be fetched anew. A file that
+        is missing or damaged costs just that.
+
+        Raises:
+            IdentityError: the file is readable by others, or cannot be read or written.
+        """
+        path = self.folder / CACHE_KEY_FILE
+        try:
+            if path.exists():
+                _refuse_readable(path, "delete it: it is made anew, and the caches with it")
+                key = path.read_bytes()
+                if len(key) == CACHE_KEY_BYTES:
+                    return key
+            key = os.urandom(CACHE_KEY_BYTES)
+            write_whole(path, [key], mode=0o600)
+        except OSError as error:
+            raise IdentityError(path, f"cannot be read or written: {error}") from error
+        return key
 
     @property
     def public_jwk(self) -> dict[str, str]:
@@ -145,7 +171,7 @@ class Identity:
 
     def wipe(self) -> None:
         """Forget keys, enrolment and every cache, after this reader was revoked. Taps not uploaded stay."""
-        for name in (KEY_FILE, NEXT_KEY_FILE, ENROLMENT_FILE):
+        for name in (KEY_FILE, NEXT_KEY_FILE, ENROLMENT_FILE, CACHE_KEY_FILE):
             (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self.folder / FEEDS_FOLDER, ignore_errors=True)
         self._key = self._enrolment = None
@@ -167,9 +193,13 @@ class Identity:
     @staticmethod
     def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
         try:
-            mode = stat.S_IMODE(path.stat().st_mode)
-            if mode & 0o077:
-                raise IdentityError(path, f"others may read it (mode {mode:04o}); set 0600 and enrol this reader anew")
+            _refuse_readable(path, "set 0600 and enrol this reader anew")
             return private_key_from_pem(path.read_bytes())
         except (OSError, InvalidKeyError) as error:
             raise IdentityError(path, f"cannot be used ({error}); enrol this reader anew") from error
+
+
+def _refuse_readable(path: Path, advice: str) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise IdentityError(path, f"others may read it (mode {mode:04o}); {advice}")

@@ -2,7 +2,8 @@
 what taps of this site took that the feeds do not tell of yet, one-time codes used, wrong PINs.
 
 SQLite notices damage to its own structure only: a bit flipped within a value would pass for the value. So changes and
-notes carry a digest of what they are and where they belong, and one that does not match is as good as not there.
+notes carry a digest of what they are and where they belong, under this reader's own key, and one that does not match is
+as good as not there.
 
 SQLite in WAL mode. ``synchronous=FULL``: a revocation that was reported as effective at a gate is still effective there
 after a power cut, even if the network stays away.
@@ -11,6 +12,7 @@ after a power cut, even if the network stays away.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +35,7 @@ _log = structlog.get_logger(__name__)
 
 
 MARK: Final = 8
-"""Octets of the digest before a value (BLAKE2b, RFC 7693): against accidents, not against whoever can write here."""
+"""Octets of the keyed digest before a value (BLAKE2b, RFC 7693)."""
 
 
 class FeedNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +52,9 @@ class FeedNote(msgspec.Struct, frozen=True, kw_only=True):
 class Journal:
     """The reader's state database. Enter ``database`` first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, key: bytes = b"") -> None:
+        self.key = key
+        """This reader's own, for what it writes here and into base files."""
         self.database = Database(folder / "state.db", schema=SQL["schema"], synchronous="FULL")
 
     async def add_changes(self, feed: str, epoch: str, changes: Sequence[AnyChange]) -> None:
@@ -59,7 +63,7 @@ class Journal:
         def write(connection: sqlite3.Connection) -> None:
             breath = Breath()
             for change in changes:
-                body = _marked(encode(change), feed, epoch, change.n)
+                body = _marked(self.key, encode(change), feed, epoch, change.n)
                 connection.execute(SQL["add_change"], (feed, epoch, change.n, body))
                 breath.take()
 
@@ -73,7 +77,7 @@ class Journal:
         changes: list[AnyChange] = []
         for n, body in rows:
             try:
-                change = decode_change(_unmarked(body, feed, epoch, n))
+                change = decode_change(_unmarked(self.key, body, feed, epoch, n))
             except msgspec.DecodeError as error:
                 _log.error(
                     "a change in the journal cannot be read; it will be fetched again",
@@ -98,7 +102,7 @@ class Journal:
 
     async def keep(self, name: str, value: msgspec.Struct) -> None:
         """Keep a small value under a name, replacing the one before."""
-        body = _marked(msgspec.json.encode(value), name)
+        body = _marked(self.key, msgspec.json.encode(value), name)
         await self.database.run(lambda connection: _execute(connection, "set_note", (name, body)))
 
     async def recall(self, name: str, kind: type[S]) -> S | None:
@@ -107,7 +111,7 @@ class Journal:
         if row is None:
             return None
         try:
-            return msgspec.json.decode(_unmarked(row[0], name), type=kind)
+            return msgspec.json.decode(_unmarked(self.key, row[0], name), type=kind)
         except msgspec.DecodeError as error:
             _log.error("a kept value cannot be read and is left out", name=name, problem=str(error))
             return None
@@ -178,17 +182,17 @@ def _execute(connection: sqlite3.Connection, name: str, values: tuple[object, ..
     connection.execute(SQL[name], values)
 
 
-def _mark(body: bytes, place: tuple[str | int, ...]) -> bytes:
-    return hashlib.blake2b(repr(place).encode() + b"\0" + body, digest_size=MARK).digest()
+def _mark(key: bytes, body: bytes, place: tuple[str | int, ...]) -> bytes:
+    return hashlib.blake2b(repr(place).encode() + b"\0" + body, digest_size=MARK, key=key).digest()
 
 
-def _marked(body: bytes, *place: str | int) -> bytes:
-    return _mark(body, place) + body
+def _marked(key: bytes, body: bytes, *place: str | int) -> bytes:
+    return _mark(key, body, place) + body
 
 
-def _unmarked(octets: bytes, *place: str | int) -> bytes:
+def _unmarked(key: bytes, octets: bytes, *place: str | int) -> bytes:
     """What was marked for this place. Raises msgspec.DecodeError if it is something else by now."""
     body = octets[MARK:]
-    if octets[:MARK] != _mark(body, place):
+    if not hmac.compare_digest(octets[:MARK], _mark(key, body, place)):
         raise msgspec.DecodeError("its digest does not match")
     return body

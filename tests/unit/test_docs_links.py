@@ -112,6 +112,7 @@ def test_pages_that_the_code_names_are_there() -> None:
     named = re.compile(r"\bdocs/[a-z0-9/_-]+\.md\b")
     folders = ("cardservice", "entitlements", "hardware", "readers", "sql", "tests", "docker")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".sql", ".js")]
+    files.remove(Path(__file__))  # it names some that are not there, on purpose
     found = {page: path for path in files for page in named.findall(path.read_text("utf-8"))}
     assert len(found) > 5
     assert [f"{path.relative_to(ROOT)}: {page}" for page, path in found.items() if not (ROOT / page).exists()] == []

@@ -197,8 +197,8 @@ def test_a_file_torn_at_any_boundary_is_noticed_at_once(folder: Path, sound: Sou
 
 def test_a_file_of_another_version_or_feed_is_not_read(folder: Path, sound: Sound) -> None:
     path = folder / "other"
-    path.write_bytes(sound.octets[:8] + (3).to_bytes(4, "little") + sound.octets[12:])
-    with pytest.raises(CacheFileError, match="version 3"):
+    path.write_bytes(sound.octets[:8] + (4).to_bytes(4, "little") + sound.octets[12:])
+    with pytest.raises(CacheFileError, match="version 4"):
         BaseFile(path, feed=FEED)
     make(path, feed="wcc/care")
     with pytest.raises(CacheFileError, match="wcc/care"):
