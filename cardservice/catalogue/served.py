@@ -62,8 +62,8 @@ def refuse_unserved(document: ServiceDocument) -> None:
             can be named by.
     """
     if AREA.fullmatch(document.area) is None:
-        problem = {"at": "/document/area", "problem": AREA_WORDS}
-        raise ApiProblem(422, "wrong_values", f"The area cannot be {document.area}: {AREA_WORDS}.", fields=[problem])
+        field = {"at": "/document/area", "problem": AREA_WORDS}
+        raise ApiProblem(422, "wrong_values", f"The area cannot be {document.area}: {AREA_WORDS}.", fields=[field])
     if any(isinstance(limit, Balance) for limit in document.limits) and len(document.limits) > 1:
         problem = "money is spent at the service, everything else at the gates: a budget stands alone among the limits"
         raise ApiProblem(

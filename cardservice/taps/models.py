@@ -27,6 +27,26 @@ class TapsPage(Page):
     until: AwareDatetime | None = Field(default=None, description="Taps before this instant.")
 
 
+class ZoneOccupancy(ApiModel):
+    """People inside one zone of a site, by passages since the local midnight."""
+
+    zone: str | None
+    inside: int = Field(description="In less out, never below 0.")
+    went_in: int
+    went_out: int
+    last_at: datetime | None = Field(description="Of the last passage.")
+
+
+class Occupancy(ApiModel):
+    """How full a site is, as far as its gates have told. Who goes out without showing a card only the gate knows."""
+
+    site: str
+    since: datetime
+    at: datetime
+    inside: int
+    zones: list[ZoneOccupancy]
+
+
 class PassageView(ApiModel):
     """What the passage contact said."""
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from datetime import datetime
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 from aiohttp import web
@@ -14,14 +15,17 @@ from cardservice.api.call import Call
 from cardservice.api.models import encode_cursor, read_cursor
 from cardservice.api.routing import Routes
 from cardservice.api.server import read_body
+from cardservice.catalogue.loading import load_catalogue, site_value
 from cardservice.db import queries
 from cardservice.errors import ApiProblem, not_found
 from cardservice.ledger.posting import post_what_can_be
 from cardservice.ledger.reversals import concerns_units
 from cardservice.taps.judgement import card_bytes, judge
-from cardservice.taps.models import TapList, TapsPage, TapView
+from cardservice.taps.models import Occupancy, TapList, TapsPage, TapView, ZoneOccupancy
+from cardservice.taps.occupancy import local_midnight, zone_counts
 from cardservice.taps.store import store
 from entitlements.credential.errors import InvalidEncodingError
+from entitlements.model import TenantId
 from entitlements.wire.feed import encode
 from entitlements.wire.taps import MAX_BATCH, TapBatch, TapBatchReply
 
@@ -130,3 +134,33 @@ async def get_tap(call: Call) -> TapView:
     if row is None:
         raise not_found("tap", tap_id)
     return TapView.from_row(row)
+
+
+@routes.add(
+    "GET",
+    "/v1/sites/{site_id}/occupancy",
+    "How many people are inside a site",
+    roles=("operator", "manager", "desk", "auditor"),
+    reading=True,
+)
+async def occupancy(call: Call) -> Occupancy:
+    """By zone, since the local midnight; numbers only, no cards and no people."""
+    site_id = call.path("site_id")
+    row = await queries().fleet.get_site(call.conn, tenant=call.tenant, site_id=site_id)
+    if row is None:
+        raise not_found("site", site_id[:80])
+    catalogue = await load_catalogue(call.conn, call.tenant)
+    since = local_midnight(call.now, ZoneInfo(catalogue.world.tenants[TenantId(call.tenant)].timezone))
+    lanes = site_value(row).lanes
+    counts = await zone_counts(call.conn, call.tenant, site_id, lanes, since=since, until=call.now)
+    zones = [
+        ZoneOccupancy(
+            zone=count.zone,
+            inside=count.inside,
+            went_in=count.went_in,
+            went_out=count.went_out,
+            last_at=count.last_at,
+        )
+        for count in counts
+    ]
+    return Occupancy(site=site_id, since=since, at=call.now, inside=sum(zone.inside for zone in zones), zones=zones)

@@ -9,11 +9,15 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from cardservice.cards.signing import card_text
 from cardservice.catalogue.facts import gather_facts
+from cardservice.catalogue.loading import site_value
 from cardservice.db import Connection, queries
 from cardservice.ledger.accounts import holder_of, instant
 from cardservice.ledger.reversals import reversal_id
+from cardservice.taps.occupancy import local_midnight, zone_counts
 from entitlements.compile import CompiledService
 from entitlements.facts import PersonFacts
 from entitlements.ledger import Entries
@@ -98,7 +102,7 @@ async def state_then(
     """
     then, at = Then(), tap["happened_at"]
     document = service.document
-    entries, presence, booking, loans, upstream = [], None, None, (), {}
+    entries, presence, booking, loans, upstream, heads = [], None, None, (), {}, None
     for limit in document.limits:
         if isinstance(limit, Quota):
             entries += await _units(conn, tenant, tap, holder, service, limit, then)
@@ -109,9 +113,11 @@ async def state_then(
         elif isinstance(limit, Balance):
             then.not_known.append("Money is spent at the service itself, so the balance is not part of this replay.")
         elif isinstance(limit, Capacity):
-            then.not_known.append("How many people were inside is known to the gate only; it is taken as room enough.")
+            heads = await _heads(conn, tap, then, zone)
     if service.exclusive or service.min_gap is not None:
         presence = await _presence(conn, tenant, tap, holder.id, service, then, zone)
+    if heads is not None:
+        presence = msgspec.structs.replace(presence or Presence(), zone_count=heads)
     for rule in document.requires:
         if isinstance(rule, Upstream):
             check = await _upstream(conn, tenant, holder.id, rule.name, tap, then, zone)
@@ -197,6 +203,23 @@ async def _presence(
         since=None if since is None else instant(since),
         last=None if last is None else instant(last),
     )
+
+
+async def _heads(conn: Connection, tap: Row, then: Then, zone: ZoneInfo) -> int | None:
+    """People in the lane's zone by the passages before the tap; None where the site is another council's."""
+    site = await queries().fleet.get_site(conn, tenant=tap["tenant"], site_id=tap["site_id"])
+    if site is None:
+        then.not_known.append(
+            "How many people were inside is known to the other council only; it is taken as room enough."
+        )
+        return None
+    at, lanes = tap["happened_at"], site_value(site).lanes
+    of_lane = next((lane.zone for lane in lanes if lane.lane == tap["lane_id"]), None)
+    counts = await zone_counts(conn, tap["tenant"], tap["site_id"], lanes, since=local_midnight(at, zone), until=at)
+    inside = next((count.inside for count in counts if count.zone == of_lane), 0)
+    then.told.append(f"{inside} people were inside, by the passages of that day.")
+    then.not_known.append("Who had gone out without showing a card is known to the gate only.")
+    return inside
 
 
 async def _booking(

@@ -62,6 +62,16 @@ JOIN passage ON passage.tenant = tap.tenant AND passage.tap_id = tap.tap_id
 WHERE tap.tenant = :tenant AND tap.tap_id = ANY (:tap_ids::uuid[]) AND tap.site_id = :site
   AND tap.card_tenant IS NOT NULL AND passage.result IN ('timed_out', 'fault');
 
+-- name: passed_by_lane
+-- How many people passed each lane of a site within a time, and when the last did. A second scan within the gap that a
+-- service sets is one more person at the gate, as the gate counts them.
+SELECT tap.lane_id, tap.direction, count(*)::integer AS people, max(passage.happened_at) AS last_at
+FROM tap
+JOIN passage ON passage.tenant = tap.tenant AND passage.tap_id = tap.tap_id
+WHERE tap.tenant = :tenant AND tap.site_id = :site AND tap.happened_at >= :since AND tap.happened_at < :until
+  AND tap.outcome = 'allow' AND passage.result = 'passed'
+GROUP BY tap.lane_id, tap.direction;
+
 -- name: list_taps
 -- Taps of the tenant's sites, newest first, older than the given one, each with its passage.
 SELECT tap.*, passage.result AS passage_result, passage.happened_at AS passage_at
