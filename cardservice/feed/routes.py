@@ -14,8 +14,7 @@ from cardservice.api.routing import Routes
 from cardservice.errors import not_found
 from cardservice.feed.access import feed_of_path
 from cardservice.feed.changes import MAX_PAGE, page_json, read_changes
-from cardservice.feed.parts import part_response
-from cardservice.feed.snapshot import read_part
+from cardservice.feed.parts import DIGEST, part_response
 from cardservice.feed.stream import run_stream
 
 routes = Routes(tag="feed")
@@ -60,11 +59,10 @@ async def snapshot(call: Call) -> SnapshotReply:
 async def part(call: Call) -> web.Response:
     """Takes one Range and If-None-Match."""
     feed, sha256 = feed_of_path(call), call.path("sha256")
-    async with call.platform.db.transaction(feed.tenant, read_only=True) as conn:
-        octets = await read_part(conn, feed, sha256)
-    if octets is None:
+    found = await call.platform.snapshots.parts.take(feed, sha256) if DIGEST.fullmatch(sha256) else None
+    if found is None:
         raise not_found("part", sha256[:80])
-    return part_response(call.request, sha256, octets)
+    return part_response(call.request, sha256, found)
 
 
 @routes.add(

@@ -19,6 +19,7 @@ from cardservice.feed.access import FeedRef
 from cardservice.feed.changes import Place, read_place
 from cardservice.feed.packing import RowPacker
 from cardservice.feed.pruning import prune_feed
+from cardservice.feed.shelf import Shelf
 from cardservice.feed.telling import milliseconds
 from cardservice.feed.window import as_horizon
 from cardservice.feed.writer import card_keys
@@ -53,9 +54,10 @@ class Built:
 
 
 class Snapshots:
-    """Snapshots of all feeds, as one process builds and finds them."""
+    """Snapshots of all feeds, as one process builds, finds and holds them."""
 
     def __init__(self, db: Database, keys: KeyStore) -> None:
+        self.parts = Shelf(self._read_part)
         self._db = db
         self._keys = keys
         self._building = asyncio.Lock()
@@ -97,6 +99,11 @@ class Snapshots:
             finally:
                 if not conn.is_closed():
                     await queries().feed.snapshot_unlock(conn, **named)
+
+    async def _read_part(self, feed: FeedRef, sha256: str) -> bytes | None:
+        async with self._db.transaction(feed.tenant, read_only=True) as conn:
+            part: bytes | None = await queries().feed.part(conn, tenant=feed.tenant, area=feed.area, sha256=sha256)
+        return part
 
     async def _build(self, conn: Connection, feed: FeedRef, now: datetime) -> str:
         built = await build(conn, feed, now)
@@ -177,12 +184,6 @@ async def _profiles(conn: Connection, feed: FeedRef, used: set[int]) -> list[Any
     return [found.get(number, filler) for number in range(max(used, default=-1) + 1)]
 
 
-async def read_part(conn: Connection, feed: FeedRef, sha256: str) -> bytes | None:
-    """A part by its digest."""
-    part: bytes | None = await queries().feed.part(conn, tenant=feed.tenant, area=feed.area, sha256=sha256)
-    return part
-
-
 def _packed(octets: bytes) -> tuple[Part, bytes]:
     """A part and its octets as they are kept and sent: one Zstandard frame (RFC 8878). Meant for a thread."""
     sent = zstd.compress(octets, LEVEL)
@@ -190,4 +191,4 @@ def _packed(octets: bytes) -> tuple[Part, bytes]:
     return Part(sha256=hashlib.sha256(sent).hexdigest(), size=len(sent), zstd=content), sent
 
 
-__all__ = ["Built", "Snapshots", "build", "read_part"]
+__all__ = ["Built", "Snapshots", "build"]
