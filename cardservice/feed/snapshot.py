@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -15,6 +16,7 @@ import structlog
 
 from cardservice.catalogue.loading import load_catalogue
 from cardservice.db import Connection, Database, queries
+from cardservice.errors import ApiProblem
 from cardservice.feed.access import FeedRef
 from cardservice.feed.changes import Place, read_place
 from cardservice.feed.packing import RowPacker
@@ -39,6 +41,10 @@ LEVEL: Final = 3
 """Zstandard's own default: half the size of the rows, a third of a second for ten million cards."""
 COPY_SECONDS: Final = 120.0
 """A COPY of ten million cards takes some ten seconds; the usual limit of a statement is for requests."""
+POLL_SECONDS: Final = 0.2
+"""How often it is tried whether another process has done with a feed: a hundredth of what a large snapshot takes."""
+WAIT_SECONDS: Final = 150.0
+"""Longer than any build that goes well; whoever waited for so long in vain is told to come back."""
 
 log = structlog.get_logger("feed.snapshot")
 
@@ -56,41 +62,67 @@ class Built:
 class Snapshots:
     """Snapshots of all feeds, as one process builds, finds and holds them."""
 
-    def __init__(self, db: Database, keys: KeyStore) -> None:
+    def __init__(
+        self, db: Database, keys: KeyStore, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        """``pause`` lets so many seconds pass between two looks whether another process has done."""
         self.parts = Shelf(self._read_part)
         self._db = db
         self._keys = keys
+        self._pause = pause
+        self._turns: dict[FeedRef, asyncio.Lock] = {}
         self._building = asyncio.Lock()
 
     async def manifest(self, feed: FeedRef, now: datetime) -> str:
         """The signed manifest of a snapshot that is recent enough; built first where there is none.
 
         Raises:
-            ApiProblem: 404 for a feed that does not exist.
+            ApiProblem: 404 for a feed that does not exist; 503 where another process has been building it for too long.
         """
         found = await self._recent(feed)
         if found is not None:
             return found
-        # One build at a time in this process: each takes a connection for as long as it lasts.
-        async with self._building:
+        # Of all who ask this process for the feed, one looks after the build; the others find what comes of it.
+        async with self._turns.setdefault(feed, asyncio.Lock()):
             found = await self._recent(feed)
             return found if found is not None else await self._build_alone(feed, now)
 
     async def _recent(self, feed: FeedRef) -> str | None:
         async with self._db.transaction(feed.tenant, read_only=True) as conn:
-            place = await read_place(conn, feed)
-            row = await queries().feed.newest_snapshot(conn, tenant=feed.tenant, area=feed.area)
-        if row is None or place.head.number - row["number"] > RECENT:
-            return None
-        return str(row["manifest"])
+            return await _newest(conn, feed)
 
     async def _build_alone(self, feed: FeedRef, now: datetime) -> str:
-        """Build under a lock that all processes know; whoever waited for it finds what the other built."""
+        """Build, or wait until another process has built.
+
+        The lock that all processes know is tried now and then, never waited for: a statement that waits for it would
+        fail with the limit of statements, and keep a connection from everybody else until then.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + WAIT_SECONDS
+        while True:
+            # One build at a time in this process: each takes a connection and a core for as long as it lasts.
+            async with self._building:
+                made = await self._try_build(feed, now)
+            if made is not None:
+                return made
+            if loop.time() > until:
+                problem = "Another process has been building this snapshot for too long; ask again."
+                raise ApiProblem(503, "snapshot_not_ready", problem, headers={"Retry-After": "5"})
+            await self._pause(POLL_SECONDS)
+            found = await self._recent(feed)
+            if found is not None:
+                return found
+
+    async def _try_build(self, feed: FeedRef, now: datetime) -> str | None:
+        """A new snapshot, or what another process built a moment ago; ``None`` while another builds."""
         named = {"tenant": feed.tenant, "area": feed.area}
         async with self._db.pool.acquire() as conn:
-            await queries().feed.snapshot_lock(conn, **named)
+            if not await queries().feed.try_snapshot_lock(conn, **named):
+                return None
             try:
-                found = await self._recent(feed)
+                async with conn.transaction(readonly=True):
+                    await queries().feed.bind_tenant(conn, tenant=feed.tenant)
+                    found = await _newest(conn, feed)
                 if found is not None:
                     return found
                 async with conn.transaction(isolation="repeatable_read"):
@@ -182,6 +214,15 @@ async def _profiles(conn: Connection, feed: FeedRef, used: set[int]) -> list[Any
         raise ValueError(f"the feed {feed.name} has rows without a profile")
     filler = found[min(used)] if used else None
     return [found.get(number, filler) for number in range(max(used, default=-1) + 1)]
+
+
+async def _newest(conn: Connection, feed: FeedRef) -> str | None:
+    """The manifest of the newest snapshot, if that is recent enough."""
+    place = await read_place(conn, feed)
+    row = await queries().feed.newest_snapshot(conn, tenant=feed.tenant, area=feed.area)
+    if row is None or place.head.number - row["number"] > RECENT:
+        return None
+    return str(row["manifest"])
 
 
 def _packed(octets: bytes) -> tuple[Part, bytes]:
