@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import time
+from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from aiohttp import web
 from pydantic import Field
 
 from cardservice.api.call import Call
 from cardservice.api.models import ApiModel
-from cardservice.api.routing import Routes
+from cardservice.api.routing import Routes, Told
 from cardservice.errors import not_found
 from cardservice.feed.access import feed_of_path
 from cardservice.feed.changes import MAX_PAGE, page_json, read_changes
 from cardservice.feed.parts import DIGEST, part_response
-from cardservice.feed.stream import run_stream
+from cardservice.feed.stream import MAX_FEEDS, PLACE, run_stream
+from entitlements.wire.feed import AnyChange, Beat, ChangesPage, Manifest, Meta
 
 routes = Routes(tag="feed")
 
 
 class SnapshotReply(ApiModel):
-    """A compact JWS of type rescard-manifest+jwt; its payload names the parts by SHA-256."""
+    """A compact JWS of type rescard-manifest+jwt; its payload is a `Manifest`, which names the parts by SHA-256."""
 
     manifest: str
+
+
+class StreamChange(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of the event `change`: the feed by its name, and its next change."""
+
+    feed: str
+    change: AnyChange
+
+
+class StreamPull(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of the event `pull`: changes of this feed were left out of the stream."""
+
+    feed: str
 
 
 class ChangesQuery(ApiModel):
@@ -34,12 +50,23 @@ class ChangesQuery(ApiModel):
     limit: int = Field(default=MAX_PAGE, ge=1, le=MAX_PAGE)
 
 
+class StreamQuery(ApiModel):
+    """Which feeds a reader follows, and from where."""
+
+    feed: list[Annotated[str, Field(pattern=PLACE)]] = Field(
+        min_length=1,
+        max_length=MAX_FEEDS,
+        description="`tenant/area:EPOCH:N`, once for each feed; the reader has every change up to N of that epoch.",
+    )
+
+
 @routes.add(
     "GET",
     "/v1/feeds/{tenant}/{area}/snapshot",
     "The signed manifest of a recent snapshot",
     access="reader",
     transaction=False,
+    told=Told(more=(Manifest, Meta)),
 )
 async def snapshot(call: Call) -> SnapshotReply:
     """Built on demand where none is recent."""
@@ -55,9 +82,17 @@ async def snapshot(call: Call) -> SnapshotReply:
     transaction=False,
     raw=True,
     media_type="application/octet-stream",
+    told=Told(
+        headers={
+            "Range": "One range of octets, e.g. `bytes=1000-`.",
+            "If-Range": "The ETag: another one gets the whole part.",
+            "If-None-Match": "The ETag of a part that the reader has.",
+        },
+        also={206: "The octets of that range.", 304: "The reader has the part."},
+    ),
 )
 async def part(call: Call) -> web.Response:
-    """Takes one Range and If-None-Match."""
+    """Its content is a `Meta`, or an array of rows; see docs/protocols/feed.md. It never changes under its name."""
     feed, sha256 = feed_of_path(call), call.path("sha256")
     found = await call.platform.snapshots.parts.take(feed, sha256) if DIGEST.fullmatch(sha256) else None
     if found is None:
@@ -72,6 +107,7 @@ async def part(call: Call) -> web.Response:
     access="reader",
     transaction=False,
     raw=True,
+    told=Told(reply=ChangesPage),
 )
 async def changes(call: Call, query: ChangesQuery) -> web.Response:
     """409 feed_epoch and 410 feed_pruned both mean: take a new snapshot."""
@@ -89,7 +125,8 @@ async def changes(call: Call, query: ChangesQuery) -> web.Response:
     transaction=False,
     raw=True,
     media_type="text/event-stream",
+    told=Told(query=StreamQuery, more=(Beat, StreamChange, StreamPull)),
 )
 async def stream(call: Call) -> web.StreamResponse:
-    """Names the feeds as `feed=tenant/area:EPOCH:N`, once for each."""
+    """Events `change` with a `StreamChange` as data, `pull` with a `StreamPull`, and `beat` with a `Beat`."""
     return await run_stream(call)

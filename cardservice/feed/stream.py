@@ -36,7 +36,9 @@ MAX_FEEDS: Final = 64
 JOIN_SECONDS: Final = 0.02
 """Pause before trying again to join a pump that is further, so that it or the database can go on."""
 
-_PLACE: Final = re.compile(r"([^:]{1,140}):([0-9a-fA-F-]{36}):(\d{1,18})")
+PLACE: Final = r"^([^:]{1,140}):([0-9a-fA-F-]{36}):([0-9]{1,18})$"
+"""A feed, an epoch and a number, as the query has them."""
+_PLACE: Final = re.compile(PLACE)
 
 log = structlog.get_logger("feed.stream")
 

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from cardservice.api.call import Call
-from cardservice.api.routing import Routes
+from cardservice.api.routing import Routes, Told
 from cardservice.api.server import audit
 from cardservice.db import ALL_TENANTS, queries
 from cardservice.errors import not_found
@@ -59,6 +59,11 @@ async def retire(call: Call) -> SecretReply:
     access="reader",
     transaction=False,
     raw=True,
+    told=Told(
+        reply=SecretsPage,
+        headers={"If-None-Match": "The ETag of the page that the reader holds."},
+        also={304: "The reader holds the present page."},
+    ),
 )
 async def reader_secrets(call: Call) -> web.Response:
     """Takes If-None-Match. Empty where no service offered at the site needs any. Audited once for each change."""
