@@ -18,6 +18,15 @@ from cardservice.api.routing import Endpoint
 from cardservice.api.schemas import Schemas, is_model, reply_type
 from cardservice.api.server import MAX_KEY_CHARACTERS
 
+_DESCRIPTION: Final = """\
+Lists come in pages: ask again with `cursor` set to `next` of the page before, until `next` is null. The few that are
+bounded by their nature say so and have no pages.
+
+Every write by staff takes an `Idempotency-Key`. The calls of readers and phones take none: what they bring names
+itself, and may be sent again, signed anew, until it is answered. A tap has its `tap_id`, and one that is stored is
+answered as a duplicate. A report replaces the one before, and numbers that it does not raise change nothing. The same
+key with the same code is enrolled as the same reader. Of a reader's old and new key the service knows exactly one, so
+a reader whose call was not answered tries both. The same phone's key with the same link gets the same card."""
 _PARAMETER = re.compile(r"{([a-z_0-9]+)}")
 _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
     "public": [],
@@ -103,6 +112,7 @@ def openapi_document(endpoints: Sequence[Endpoint], *, version: str, server: str
             "title": "rescard",
             "version": version,
             "summary": "Resident digital cards and the gates they open.",
+            "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": server}],

@@ -25,7 +25,10 @@ ADMIN = ("admin",)
 
 @routes.add("GET", "/v1/site-secrets", "List masters of rotating codes and chips", roles=("auditor",))
 async def list_secrets(call: Call) -> SecretList:
-    """Which there are; no call of people or machines shows the secret."""
+    """Which there are; no call of people or machines shows the secret.
+
+    Not paged: a council has few of each kind in use at once, and a rotation adds one.
+    """
     rows = [row async for row in queries().secrets.every(call.conn, tenant=call.tenant)]
     return SecretList(items=[SecretReply.of(row) for row in rows])
 

@@ -130,6 +130,21 @@ async def test_the_api_describes_itself_so_that_a_client_can_be_made_from_it(ser
     assert len(ids) == len(set(ids))
 
 
+async def test_every_list_comes_in_pages_or_says_why_it_cannot_grow(service: Service):
+    _, document = await service.call("GET", "/openapi.json", roles="auditor")
+    for path, methods in document["paths"].items():
+        good = methods.get("get", {}).get("responses", {}).get("200", {})
+        schema = good.get("content", {}).get("application/json", {}).get("schema", {})
+        members = (
+            document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], {}).get("properties", {})
+        )
+        if "items" in members:
+            paged = "next" in members and {"cursor", "limit"} <= {
+                each.get("name") for each in methods["get"]["parameters"]
+            }
+            assert paged or "Not paged:" in methods["get"].get("description", ""), path
+
+
 async def test_whoever_writes_another_reader_finds_all_that_it_says_and_hears(service: Service):
     _, document = await service.call("GET", "/openapi.json", roles="auditor")
     paths, schemas = document["paths"], document["components"]["schemas"]
