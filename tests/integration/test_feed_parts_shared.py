@@ -16,7 +16,7 @@ import pytest
 
 from cardservice.app import PLATFORM
 from cardservice.feed import parts
-from tests.support.feed import document, publish, take_snapshot
+from tests.support.feed import PATIENCE, document, publish, take_snapshot
 from tests.support.reader import FakeReader, enrolled_reader
 from tests.support.service import Service
 
@@ -108,24 +108,24 @@ async def test_a_thousand_slow_readers_would_share_one_copy_of_a_part(service: S
 async def test_a_reader_that_takes_nothing_any_more_is_let_go(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    gone = asyncio.Event()
+    real = parts._give_up
+
+    def given_up(transport: Any) -> None:
+        real(transport)
+        gone.set()
+
+    monkeypatch.setattr(parts, "_give_up", given_up)
     monkeypatch.setattr(parts, "STALL_SECONDS", 0.05)
     await publish(service, document())
     reader = await enrolled_reader(service)
     sha256 = await put_part(service, bytes(SIZE))
     async with slow_client(reader, f"/v1/feeds/{FEED}/parts/{sha256}") as answer:
-        await head(answer)
-        gone = asyncio.Event()
-        real = parts._give_up
-
-        def given_up(transport: Any) -> None:
-            real(transport)
-            gone.set()
-
-        monkeypatch.setattr(parts, "_give_up", given_up)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await gone.wait()
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await answer.readexactly(SIZE)
+    monkeypatch.undo()
     assert (await take_snapshot(reader, FEED)).cards == {}, "the service goes on"
 
 
