@@ -6,22 +6,28 @@ draft-ietf-httpapi-idempotency-key-header.
 
 from __future__ import annotations
 
+import inspect
 import re
-import types
 import typing
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
-
 from cardservice.api.auth import TENANT_HEADER
 from cardservice.api.problems import TITLES
 from cardservice.api.routing import Endpoint
+from cardservice.api.schemas import Schemas, is_model, reply_type
 from cardservice.api.server import MAX_KEY_CHARACTERS
 
+_DESCRIPTION: Final = """\
+Lists come in pages: ask again with `cursor` set to `next` of the page before, until `next` is null. The few that are
+bounded by their nature say so and have no pages.
+
+Every write by staff takes an `Idempotency-Key`. The calls of readers and phones take none: what they bring names
+itself, and may be sent again, signed anew, until it is answered. A tap has its `tap_id`, and one that is stored is
+answered as a duplicate. A report replaces the one before, and numbers that it does not raise change nothing. The same
+key with the same code is enrolled as the same reader. Of a reader's old and new key the service knows exactly one, so
+a reader whose call was not answered tries both. The same phone's key with the same link gets the same card."""
 _PARAMETER = re.compile(r"{([a-z_0-9]+)}")
-_REF: Final = "#/components/schemas/{model}"
 _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
     "public": [],
     "staff": [{"token": []}],
@@ -95,99 +101,64 @@ def openapi_document(endpoints: Sequence[Endpoint], *, version: str, server: str
         version: of the API, e.g. ``0.1.0``.
         server: public URL of the service.
     """
-    schemas, references = _schemas(endpoints)
-    queries = _Queries(schemas, references)
+    schemas = Schemas(endpoints)
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         path = re.sub(r"{([a-z_0-9]+):[^}]*}", r"{\1}", endpoint.path)
-        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, path, references, queries)
+        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, path, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "rescard",
             "version": version,
             "summary": "Resident digital cards and the gates they open.",
+            "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": server}],
         "tags": [{"name": tag} for tag in dict.fromkeys(endpoint.tag for endpoint in endpoints)],
         "paths": paths,
-        "components": {**_COMPONENTS, "schemas": {**schemas, "Problem": _PROBLEM}},  # without what queries took
+        "components": {
+            **_COMPONENTS,
+            "schemas": {**schemas.components, "Problem": _PROBLEM},
+        },  # without what queries took
     }
 
 
-def reply_model(endpoint: Endpoint) -> type[BaseModel] | None:
-    """What the handler answers; of a union with a ready-made response the model counts."""
-    if endpoint.reply is not None:
-        return endpoint.reply
-    answer = typing.get_type_hints(endpoint.handler).get("return")
-    members = typing.get_args(answer) if isinstance(answer, types.UnionType) else ()
-    return next((each for each in members if isinstance(each, type) and issubclass(each, BaseModel)), None)
-
-
-_References = dict[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
-
-
-def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[str, Any], _References]:
-    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {}
-    for endpoint in endpoints:
-        reply = reply_model(endpoint)
-        for model in (endpoint.body, endpoint.query):
-            if model is not None:
-                wanted[model, "validation"] = None
-        if reply is not None:
-            wanted[reply, "serialization"] = None
-    references, document = models_json_schema(list(wanted), ref_template=_REF)
-    return document.get("$defs", {}), typing.cast(_References, references)
-
-
-class _Queries:
-    """Schemas of query strings: their members become parameters, so they are no components themselves."""
-
-    def __init__(self, schemas: dict[str, Any], references: _References) -> None:
-        self._components = schemas
-        self._references = references
-        self._taken: dict[type[BaseModel], dict[str, Any]] = {}
-
-    def schema(self, query: type[BaseModel]) -> dict[str, Any]:
-        if query not in self._taken:
-            name = self._references[query, "validation"]["$ref"].rpartition("/")[2]
-            self._taken[query] = self._components.pop(name)
-        return self._taken[query]
-
-
-def _operation(endpoint: Endpoint, path: str, references: _References, queries: _Queries) -> dict[str, Any]:
+def _operation(endpoint: Endpoint, path: str, schemas: Schemas) -> dict[str, Any]:
     description = []
     if endpoint.roles:
         description.append(f"Roles: {', '.join(sorted(endpoint.roles | {'admin'}))}.")
     if endpoint.handler.__doc__:
-        description.append(endpoint.handler.__doc__.strip())
+        description.append(inspect.cleandoc(endpoint.handler.__doc__))
     operation: dict[str, Any] = {
         "operationId": f"{endpoint.tag}_{endpoint.handler.__name__}",
         "summary": endpoint.summary,
         "tags": [endpoint.tag],
         "security": _SECURITY[endpoint.access],
-        "parameters": _parameters(endpoint, path, queries),
-        "responses": _responses(endpoint, references),
+        "parameters": _parameters(endpoint, path, schemas),
+        "responses": _responses(endpoint, schemas),
     }
     if description:
         operation["description"] = "\n\n".join(description)
-    if endpoint.body is not None:
-        schema = references[endpoint.body, "validation"]
+    body = endpoint.body or endpoint.told.body
+    if body is not None:
+        needed = not is_model(body) or any(field.is_required() for field in body.model_fields.values())
         operation["requestBody"] = {
-            "required": any(field.is_required() for field in endpoint.body.model_fields.values()),
-            "content": {"application/json": {"schema": schema}},
+            "required": needed,
+            "content": {endpoint.told.body_type: {"schema": schemas.taken(body)}},
         }
     return operation
 
 
-def _parameters(endpoint: Endpoint, path: str, queries: _Queries) -> list[dict[str, Any]]:
+def _parameters(endpoint: Endpoint, path: str, schemas: Schemas) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in _PARAMETER.findall(path)
     ]
-    if endpoint.query is not None:
-        schema = queries.schema(endpoint.query)
+    query = endpoint.query or endpoint.told.query
+    if query is not None:
+        schema = schemas.query(query)
         for name, member in schema.get("properties", {}).items():
             parameter = {
                 "name": name,
@@ -198,6 +169,10 @@ def _parameters(endpoint: Endpoint, path: str, queries: _Queries) -> list[dict[s
             if "description" in member:
                 parameter["description"] = member["description"]
             found.append(parameter)
+    for name, purpose in endpoint.told.headers.items():
+        found.append(
+            {"name": name, "in": "header", "required": False, "description": purpose, "schema": {"type": "string"}}
+        )
     if endpoint.access == "staff":
         found.append({"$ref": "#/components/parameters/Tenant"})
         if endpoint.writes:
@@ -205,13 +180,17 @@ def _parameters(endpoint: Endpoint, path: str, queries: _Queries) -> list[dict[s
     return found
 
 
-def _responses(endpoint: Endpoint, references: _References) -> dict[str, Any]:
-    reply = reply_model(endpoint)
+def _responses(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
+    reply = reply_type(endpoint)
     answers_nothing = typing.get_type_hints(endpoint.handler).get("return") is type(None)
     status = 204 if answers_nothing and endpoint.status == 200 else endpoint.status
     good: dict[str, Any] = {"description": endpoint.summary}
     if reply is not None:
-        good["content"] = {endpoint.media_type: {"schema": references[reply, "serialization"]}}
-    elif not answers_nothing:
+        good["content"] = {endpoint.media_type: {"schema": schemas.given(reply)}}
+    elif not answers_nothing and status < 300:
         good["content"] = {endpoint.media_type: {}}
-    return {str(status): good, "default": {"$ref": "#/components/responses/Problem"}}
+    also = {
+        str(other): {**good, "description": what} if other == 206 else {"description": what}
+        for other, what in endpoint.told.also.items()
+    }
+    return {str(status): good, **also, "default": {"$ref": "#/components/responses/Problem"}}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 
@@ -16,6 +16,31 @@ Handler = Callable[..., Awaitable[Any]]
 
 ROLES = ("admin", "desk", "manager", "operator", "station", "auditor")
 """What staff and machine tokens may hold; ``admin`` may do all within its tenant."""
+
+
+JSON: Final = "application/json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a handler takes and gives, where its annotations do not say it: for the OpenAPI document alone.
+
+    Types are those of pydantic or msgspec.
+    """
+
+    body: Any = None
+    body_type: str = JSON
+    query: type[BaseModel] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers that the caller may send, and what they are for."""
+    reply: Any = None
+    also: Mapping[int, str] = field(default_factory=dict)
+    """Other good answers: 206 has the same content, others have none."""
+    more: tuple[Any, ...] = ()
+    """Types of what travels within a reply: the payload of a token, the data of an event."""
+
+
+NOTHING_TOLD: Final = Told()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +63,7 @@ class Endpoint:
     media_type: str
     transaction: bool
     reading: bool
+    told: Told = NOTHING_TOLD
 
     @property
     def writes(self) -> bool:
@@ -62,9 +88,10 @@ class Routes:
         roles: Iterable[str] = (),
         status: int = 200,
         raw: bool = False,
-        media_type: str = "application/json",
+        media_type: str = JSON,
         transaction: bool = True,
         reading: bool = False,
+        told: Told = NOTHING_TOLD,
     ) -> Callable[[Handler], Handler]:
         """Declare a handler ``async def handler(call[, body: Model][, query: Model]) -> Model | None``.
 
@@ -98,6 +125,7 @@ class Routes:
                     media_type=media_type,
                     transaction=transaction and not reading,
                     reading=reading,
+                    told=told,
                 )
             )
             return handler

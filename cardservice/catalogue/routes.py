@@ -113,5 +113,6 @@ async def put_list(call: Call, body: ListDraft) -> ListReply:
 
 @routes.add("GET", "/v1/areas", "List service areas with where their feeds stand")
 async def list_areas(call: Call) -> AreasReply:
+    """Not paged: a council has as many as it runs purposes, a dozen or so."""
     found = queries().catalogue.areas(call.conn, tenant=call.tenant)
     return AreasReply(items=[AreaReply.of(row, feed=feed_name(call.tenant, row["area"])) async for row in found])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -15,10 +16,12 @@ import structlog
 
 from cardservice.catalogue.loading import load_catalogue
 from cardservice.db import Connection, Database, queries
+from cardservice.errors import ApiProblem
 from cardservice.feed.access import FeedRef
 from cardservice.feed.changes import Place, change_at, read_place
 from cardservice.feed.packing import RowPacker
 from cardservice.feed.pruning import prune_feed
+from cardservice.feed.shelf import Shelf
 from cardservice.feed.telling import milliseconds
 from cardservice.feed.window import as_horizon
 from cardservice.feed.writer import card_keys
@@ -40,6 +43,10 @@ LEVEL: Final = 3
 """Zstandard's own default: half the size of the rows, a third of a second for ten million cards."""
 COPY_SECONDS: Final = 120.0
 """A COPY of ten million cards takes some ten seconds; the usual limit of a statement is for requests."""
+POLL_SECONDS: Final = 0.2
+"""How often it is tried whether another process has done with a feed: a hundredth of what a large snapshot takes."""
+WAIT_SECONDS: Final = 150.0
+"""Longer than any build that goes well; whoever waited for so long in vain is told to come back."""
 
 log = structlog.get_logger("feed.snapshot")
 
@@ -55,11 +62,17 @@ class Built:
 
 
 class Snapshots:
-    """Snapshots of all feeds, as one process builds and finds them."""
+    """Snapshots of all feeds, as one process builds, finds and holds them."""
 
-    def __init__(self, db: Database, keys: KeyStore) -> None:
+    def __init__(
+        self, db: Database, keys: KeyStore, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        """``pause`` lets so many seconds pass between two looks whether another process has done."""
+        self.parts = Shelf(self._read_part)
         self._db = db
         self._keys = keys
+        self._pause = pause
+        self._turns: dict[FeedRef, asyncio.Lock] = {}
         self._building = asyncio.Lock()
 
     async def manifest(self, feed: FeedRef, now: datetime, *, since: int | None = None) -> str:
@@ -70,33 +83,52 @@ class Snapshots:
                 a minute is built for that.
 
         Raises:
-            ApiProblem: 404 for a feed that does not exist.
+            ApiProblem: 404 for a feed that does not exist; 503 where another process has been building it for too long.
         """
         found = await self._recent(feed, now, since)
         if found is not None:
             return found
-        # One build at a time in this process: each takes a connection for as long as it lasts.
-        async with self._building:
+        # Of all who ask this process for the feed, one looks after the build; the others find what comes of it.
+        async with self._turns.setdefault(feed, asyncio.Lock()):
             found = await self._recent(feed, now, since)
             return found if found is not None else await self._build_alone(feed, now, since)
 
     async def _recent(self, feed: FeedRef, now: datetime, since: int | None) -> str | None:
         async with self._db.transaction(feed.tenant, read_only=True) as conn:
-            place = await read_place(conn, feed)
-            row = await queries().feed.newest_snapshot(conn, tenant=feed.tenant, area=feed.area)
-        if row is None or place.head.number - row["number"] > RECENT:
-            return None
-        if since is not None and milliseconds(row["created_at"]) < since and now - row["created_at"] > ANEW_AFTER:
-            return None
-        return str(row["manifest"])
+            return await _newest(conn, feed, now, since)
 
     async def _build_alone(self, feed: FeedRef, now: datetime, since: int | None) -> str:
-        """Build under a lock that all processes know; whoever waited for it finds what the other built."""
+        """Build, or wait until another process has built.
+
+        The lock that all processes know is tried now and then, never waited for: a statement that waits for it would
+        fail with the limit of statements, and keep a connection from everybody else until then.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + WAIT_SECONDS
+        while True:
+            # One build at a time in this process: each takes a connection and a core for as long as it lasts.
+            async with self._building:
+                made = await self._try_build(feed, now, since)
+            if made is not None:
+                return made
+            if loop.time() > until:
+                problem = "Another process has been building this snapshot for too long; ask again."
+                raise ApiProblem(503, "snapshot_not_ready", problem, headers={"Retry-After": "5"})
+            await self._pause(POLL_SECONDS)
+            found = await self._recent(feed, now, since)
+            if found is not None:
+                return found
+
+    async def _try_build(self, feed: FeedRef, now: datetime, since: int | None) -> str | None:
+        """A new snapshot, or what another process built a moment ago; ``None`` while another builds."""
         named = {"tenant": feed.tenant, "area": feed.area}
         async with self._db.pool.acquire() as conn:
-            await queries().feed.snapshot_lock(conn, **named)
+            if not await queries().feed.try_snapshot_lock(conn, **named):
+                return None
             try:
-                found = await self._recent(feed, now, since)
+                async with conn.transaction(readonly=True):
+                    await queries().feed.bind_tenant(conn, tenant=feed.tenant)
+                    found = await _newest(conn, feed, now, since)
                 if found is not None:
                     return found
                 async with conn.transaction(isolation="repeatable_read"):
@@ -105,6 +137,11 @@ class Snapshots:
             finally:
                 if not conn.is_closed():
                     await queries().feed.snapshot_unlock(conn, **named)
+
+    async def _read_part(self, feed: FeedRef, sha256: str) -> bytes | None:
+        async with self._db.transaction(feed.tenant, read_only=True) as conn:
+            part: bytes | None = await queries().feed.part(conn, tenant=feed.tenant, area=feed.area, sha256=sha256)
+        return part
 
     async def _build(self, conn: Connection, feed: FeedRef, now: datetime) -> str:
         built = await build(conn, feed, now)
@@ -186,10 +223,15 @@ async def _profiles(conn: Connection, feed: FeedRef, used: set[int]) -> list[Any
     return [found.get(number, filler) for number in range(max(used, default=-1) + 1)]
 
 
-async def read_part(conn: Connection, feed: FeedRef, sha256: str) -> bytes | None:
-    """A part by its digest."""
-    part: bytes | None = await queries().feed.part(conn, tenant=feed.tenant, area=feed.area, sha256=sha256)
-    return part
+async def _newest(conn: Connection, feed: FeedRef, now: datetime, since: int | None) -> str | None:
+    """The manifest of the newest snapshot, if that is recent enough and was made since."""
+    place = await read_place(conn, feed)
+    row = await queries().feed.newest_snapshot(conn, tenant=feed.tenant, area=feed.area)
+    if row is None or place.head.number - row["number"] > RECENT:
+        return None
+    if since is not None and milliseconds(row["created_at"]) < since and now - row["created_at"] > ANEW_AFTER:
+        return None
+    return str(row["manifest"])
 
 
 def _packed(octets: bytes) -> tuple[Part, bytes]:
@@ -199,4 +241,4 @@ def _packed(octets: bytes) -> tuple[Part, bytes]:
     return Part(sha256=hashlib.sha256(sent).hexdigest(), size=len(sent), zstd=content), sent
 
 
-__all__ = ["Built", "Snapshots", "build", "read_part"]
+__all__ = ["Built", "Snapshots", "build"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from cardservice.feed.access import FeedRef, enrolled_feed
 from cardservice.feed.changes import MAX_PAGE, read_changes, read_place
 from cardservice.feed.channels import change_frame
 from cardservice.feed.hub import Hub
+from cardservice.feed.sending import STALL_SECONDS, keep_small
 from cardservice.feed.subscription import Block, Direct, Subscription, pull_frame
 from cardservice.platform import Platform
 from cardservice.sitesecrets.desk import Assignment
@@ -33,15 +33,12 @@ from entitlements.wire.feed import Beat, Head, encode
 
 MAX_FEEDS: Final = 64
 """Feeds in one stream: more than a site has areas, for both councils."""
-STALL_SECONDS: Final = 60.0
-"""A reader that takes nothing for so long is gone; its connection is given up."""
 JOIN_SECONDS: Final = 0.02
 """Pause before trying again to join a pump that is further, so that it or the database can go on."""
-SEND_BYTES: Final = 128 << 10
-"""What the kernel may hold of a stream, in octets. By itself it lets a socket grow to 4 MiB: some hundred readers that
-take nothing would then have a gigabyte of the machine's memory, and hold up all others when TCP's share is used up."""
 
-_PLACE: Final = re.compile(r"([^:]{1,140}):([0-9a-fA-F-]{36}):(\d{1,18})(?::(\d{1,18}))?")
+PLACE: Final = r"^([^:]{1,140}):([0-9a-fA-F-]{36}):([0-9]{1,18})(?::([0-9]{1,18}))?$"
+"""A feed, an epoch, a number and when that change was written, as the query has them."""
+_PLACE: Final = re.compile(PLACE)
 
 log = structlog.get_logger("feed.stream")
 
@@ -100,7 +97,7 @@ async def run_stream(call: Call) -> web.StreamResponse:
     )
     if call.request.version >= HttpVersion11:
         response.enable_chunked_encoding()
-    _keep_small(call.request.transport)
+    keep_small(call.request.transport)
     await response.prepare(call.request)
     stream = Stream(
         platform=call.platform,
@@ -117,12 +114,6 @@ async def run_stream(call: Call) -> web.StreamResponse:
     except DATABASE_AWAY as error:
         log.warning("a stream ends: the database is away", reader=str(stream.reader_id), error=str(error))
     return response
-
-
-def _keep_small(transport: asyncio.Transport | None) -> None:
-    link = None if transport is None else transport.get_extra_info("socket")
-    if link is not None:
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
 
 
 def direct_writer(transport: asyncio.Transport | None) -> Direct | None:

@@ -1,4 +1,9 @@
-"""How far the latest change of a card has come: gate by gate, and in one sentence for the desk."""
+"""How far the latest change of a card has come: gate by gate, and in one sentence for the desk.
+
+A feed keeps its changes for a month and begins a new epoch without any, so the change itself may not be there. Gates
+are therefore those of the readers that carry the council's feeds, whatever was told; see ``last_told`` in
+``sql/queries/fleet.sql`` for the number that a reader must have applied.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
+
+from pydantic import Field
 
 from cardservice.api.models import ApiModel
 from cardservice.db import Connection, queries
@@ -25,7 +32,10 @@ class Gate(ApiModel):
 
 
 class ReaderProgress(ApiModel):
-    """One reader and one change. ``milliseconds`` from the commit's clock to the reader's word that it applied it."""
+    """One reader and one change. ``milliseconds`` from the commit's clock to the reader's word that it applied it.
+
+    ``applied_at`` is when it first reported a number that includes the change, as far as its reports are kept.
+    """
 
     tenant: str
     reader_id: UUID
@@ -40,11 +50,13 @@ class ReaderProgress(ApiModel):
 
 
 class AreaProgress(ApiModel):
-    """The card's latest change in the feed of one area."""
+    """What the feed of one area last told of the card."""
 
     area: str
-    number: int
-    written_at: datetime
+    number: int = Field(description="A reader that has applied this number of the feed has it.")
+    written_at: datetime | None = Field(
+        description="Null where the change is no longer kept (30 days), or was first told by a snapshot."
+    )
     readers: list[ReaderProgress]
 
 
@@ -72,7 +84,7 @@ async def propagation(conn: Connection, *, tenant: str, card_id: bytes, card: st
     known = await queries().fleet.card_and_timezone(conn, tenant=tenant, card_id=card_id)
     if known is None:
         return None
-    changes = [row async for row in queries().fleet.last_changes(conn, tenant=tenant, card_id=card_id)]
+    changes = [row async for row in queries().fleet.last_told(conn, tenant=tenant, card_id=card_id)]
     feeds = [f"{tenant}/{change['area']}" for change in changes]
     readers = [row async for row in queries().fleet.subscribers(conn, feeds=feeds)]
     applied = {
@@ -112,7 +124,8 @@ def _progress(
     reader: Mapping[str, Any], change: Mapping[str, Any], applied_at: datetime | None, now: datetime
 ) -> ReaderProgress:
     seen = reader["last_seen_at"]
-    took = (applied_at - change["written_at"]).total_seconds() if applied_at is not None else None
+    written = change["written_at"]
+    took = (applied_at - written).total_seconds() if applied_at is not None and written is not None else None
     return ReaderProgress(
         tenant=reader["tenant"],
         reader_id=reader["reader_id"],

@@ -7,7 +7,7 @@ import time
 from aiohttp import web
 
 from cardservice.api.call import Call
-from cardservice.api.routing import Routes
+from cardservice.api.routing import Routes, Told
 from cardservice.api.server import read_body
 from cardservice.errors import ApiProblem, not_found
 from cardservice.fleet.propagation import Propagation, propagation
@@ -15,14 +15,21 @@ from cardservice.fleet.status import keep_status, read_status
 from cardservice.taps.judgement import CARD_BYTES, card_bytes
 from entitlements.credential.errors import InvalidEncodingError
 from entitlements.wire.feed import encode
-from entitlements.wire.taps import ReaderStatusReply
+from entitlements.wire.taps import ReaderStatus, ReaderStatusReply
 
 reports = Routes(tag="fleet")
 
 
-@reports.add("POST", "/v1/reader/status", "Report what a reader shows and how far it is", access="reader", raw=True)
+@reports.add(
+    "POST",
+    "/v1/reader/status",
+    "Report what a reader shows and how far it is",
+    access="reader",
+    raw=True,
+    told=Told(body=ReaderStatus, reply=ReaderStatusReply),
+)
 async def add_status(call: Call) -> web.Response:
-    """Body ``ReaderStatus``, reply ``ReaderStatusReply``."""
+    """Replaces the report before it; numbers that were reported before change nothing."""
     if call.request.content_type != "application/json":
         raise ApiProblem(415, "not_json", "Send the body as application/json.")
     reader = call.reader

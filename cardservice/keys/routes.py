@@ -36,6 +36,7 @@ ADMIN = ("admin",)
 
 @routes.add("GET", "/v1/keys", "List signing keys", roles=("auditor",))
 async def list_keys(call: Call) -> KeyList:
+    """Not paged: a council has two or three of each purpose, and a rotation adds one."""
     rows = [row async for row in queries().keys.every(call.conn, tenant=call.tenant)]
     return KeyList(items=[KeyReply.of(row) for row in rows])
 

@@ -127,6 +127,7 @@ class LeaseReply(ApiModel):
 
 
 class LeaseList(ApiModel):
-    """Leases by service, account and site."""
+    """A page of leases by service, account and site."""
 
     items: list[LeaseReply]
+    next: str | None

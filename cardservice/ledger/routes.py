@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from cardservice.api.call import Call
-from cardservice.api.models import encode_cursor, read_cursor
+from cardservice.api.models import Page, encode_cursor, read_cursor
 from cardservice.api.routing import Routes
 from cardservice.api.server import audit
 from cardservice.catalogue.loading import load_catalogue
@@ -39,6 +39,7 @@ LATELY: Final = timedelta(days=30)
     "GET", "/v1/people/{person_id}/accounts", "What is left to a person, and when it resets", roles=("desk", "auditor")
 )
 async def get_accounts(call: Call) -> AccountsReply:
+    """Not paged: one for each account of the services in force, however much was spent of it."""
     return await accounts_of(call, call.path_uuid("person_id", "person"))
 
 
@@ -74,7 +75,8 @@ async def add_adjustment(call: Call, body: Adjustment) -> EntryReply:
 
 
 @routes.add("GET", "/v1/leases", "What sites may spend, and spent, while cut off", roles=(*LOOKERS, "operator"))
-async def list_leases(call: Call) -> LeaseList:
+async def list_leases(call: Call, query: Page) -> LeaseList:
+    after = read_cursor(query.cursor, str, str, str)
     catalogue = await load_catalogue(call.conn, call.tenant)
     spent: dict[tuple[str, str], list[tuple[str, int, datetime]]] = {}
     async for row in queries().ledger.spent_offline(call.conn, tenant=call.tenant, since=call.now - LATELY):
@@ -97,7 +99,14 @@ async def list_leases(call: Call) -> LeaseList:
                         last_spent_at=last,
                     )
                 )
-    return LeaseList(items=items)
+    # What is in force is in memory, and what was spent is summed up by the database: a page spares the reply alone.
+    items = sorted((item for item in items if query.cursor is None or _place(item) > after), key=_place)
+    shown = items[: query.limit]
+    return LeaseList(items=shown, next=encode_cursor(*_place(shown[-1])) if len(items) > len(shown) else None)
+
+
+def _place(lease: LeaseReply) -> list[str]:
+    return [lease.service_id, lease.account, lease.site_id or ""]
 
 
 @routes.add("GET", "/v1/flags", "List what did not add up", roles=(*LOOKERS, "operator"))

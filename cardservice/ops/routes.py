@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
@@ -13,7 +14,7 @@ from cardservice.api.auth import create_token
 from cardservice.api.call import Call
 from cardservice.api.models import Page, encode_cursor, read_cursor
 from cardservice.api.openapi import openapi_document
-from cardservice.api.routing import Routes
+from cardservice.api.routing import Routes, Told
 from cardservice.api.server import audit
 from cardservice.db import queries
 from cardservice.errors import not_found
@@ -57,7 +58,7 @@ async def metrics(call: Call) -> web.Response:
     return web.Response(body=body, headers={"Content-Type": f"{PROMETHEUS_TEXT}; charset=utf-8"})
 
 
-@routes.add("GET", "/openapi.json", "This API, as OpenAPI 3.1", transaction=False)
+@routes.add("GET", "/openapi.json", "This API, as OpenAPI 3.1", transaction=False, told=Told(reply=dict[str, Any]))
 async def openapi(call: Call) -> web.Response:
     from cardservice.app import endpoints  # the wiring imports this part
 

@@ -59,7 +59,7 @@ async def contact(call: Call, body: Contact) -> PhoneCard:
     return await binding.contact(call, body)
 
 
-@routes.add("GET", "/card", "The card page", access="public", raw=True, media_type="text/html", transaction=False)
+@routes.add("GET", "/card", "The card page's address", access="public", status=308, raw=True, transaction=False)
 async def without_slash(_: Call) -> web.Response:
     return web.Response(status=308, headers={"Location": SHELL})
 
@@ -83,7 +83,15 @@ async def open_link(call: Call) -> web.Response:
     return page(render("card.html", link=link, tenant=tenant), status=200 if found is not None else 404)
 
 
-@routes.add("POST", "/card/l/{link}", "Use a link without JavaScript", access="public", raw=True, transaction=False)
+@routes.add(
+    "POST",
+    "/card/l/{link}",
+    "Use a link without JavaScript",
+    access="public",
+    status=303,
+    raw=True,
+    transaction=False,
+)
 async def use_link(call: Call) -> web.Response:
     """The browser is given a cookie for the picture of a static card."""
     if call.request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from cardservice.api.call import Call
-from cardservice.api.routing import Routes
+from cardservice.api.routing import Routes, Told
 from cardservice.api.server import audit
 from cardservice.db import ALL_TENANTS, queries
 from cardservice.errors import not_found
@@ -25,7 +25,10 @@ ADMIN = ("admin",)
 
 @routes.add("GET", "/v1/site-secrets", "List masters of rotating codes and chips", roles=("auditor",))
 async def list_secrets(call: Call) -> SecretList:
-    """Which there are; no call of people or machines shows the secret."""
+    """Which there are; no call of people or machines shows the secret.
+
+    Not paged: a council has few of each kind in use at once, and a rotation adds one.
+    """
     rows = [row async for row in queries().secrets.every(call.conn, tenant=call.tenant)]
     return SecretList(items=[SecretReply.of(row) for row in rows])
 
@@ -59,6 +62,11 @@ async def retire(call: Call) -> SecretReply:
     access="reader",
     transaction=False,
     raw=True,
+    told=Told(
+        reply=SecretsPage,
+        headers={"If-None-Match": "The ETag of the page that the reader holds."},
+        also={304: "The reader holds the present page."},
+    ),
 )
 async def reader_secrets(call: Call) -> web.Response:
     """Takes If-None-Match. Empty where no service offered at the site needs any. Audited once for each change."""

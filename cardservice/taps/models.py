@@ -7,13 +7,24 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
+import msgspec
 from pydantic import AwareDatetime, Field
 
 from cardservice.api.models import ApiModel, Page, Slug
 from entitlements.credential.encoding import b64url_encode
 from entitlements.model import Outcome
+from entitlements.wire.taps import MAX_BATCH, TapItem
 
 CardText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{11}$", description="Card id, base64url.")]
+
+
+class TapUpload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/taps`` as a reader should send it: :class:`~entitlements.wire.taps.TapBatch`, its items typed.
+
+    The service takes items one by one, so that a wrong one is rejected by itself.
+    """
+
+    items: Annotated[list[TapItem], msgspec.Meta(max_length=MAX_BATCH)]
 
 
 class TapsPage(Page):

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from cardservice.api.call import Call
 from cardservice.api.models import encode_cursor, read_cursor
-from cardservice.api.routing import Routes
+from cardservice.api.routing import Routes, Told
 from cardservice.api.server import read_body
 from cardservice.catalogue.loading import load_catalogue, site_value
 from cardservice.db import queries
@@ -21,7 +21,7 @@ from cardservice.errors import ApiProblem, not_found
 from cardservice.ledger.posting import post_what_can_be
 from cardservice.ledger.reversals import concerns_units
 from cardservice.taps.judgement import card_bytes, judge
-from cardservice.taps.models import Occupancy, TapList, TapsPage, TapView, ZoneOccupancy
+from cardservice.taps.models import Occupancy, TapList, TapsPage, TapUpload, TapView, ZoneOccupancy
 from cardservice.taps.occupancy import local_midnight, zone_counts
 from cardservice.taps.store import store
 from entitlements.credential.errors import InvalidEncodingError
@@ -33,9 +33,16 @@ routes = Routes(tag="taps")
 _batches: msgspec.json.Decoder[TapBatch] = msgspec.json.Decoder(TapBatch)
 
 
-@routes.add("POST", "/v1/taps", "Upload taps and passages", access="reader", raw=True)
+@routes.add(
+    "POST",
+    "/v1/taps",
+    "Upload taps and passages",
+    access="reader",
+    raw=True,
+    told=Told(body=TapUpload, reply=TapBatchReply),
+)
 async def add_taps(call: Call) -> web.Response:
-    """Body ``TapBatch``, reply ``TapBatchReply``: a result for each item by position. Sending it again does no harm."""
+    """A result for each item by position. Sending it again does no harm."""
     batch = read_batch(await read_body(call.request), call.request.content_type)
     site = call.reader["site_id"]
     items = [judge(item, site=site, now=call.now) for item in batch.items]

@@ -28,6 +28,7 @@ class WordReply(ApiModel):
 
 
 class WordList(ApiModel):
-    """Words by the names of the systems."""
+    """A page of words by the names of the systems."""
 
     items: list[WordReply]
+    next: str | None

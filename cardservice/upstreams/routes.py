@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from cardservice.api.call import Call
+from cardservice.api.models import Page, encode_cursor, read_cursor
 from cardservice.api.routing import Routes
 from cardservice.api.server import audit
 from cardservice.catalogue.loading import load_catalogue
@@ -57,9 +58,14 @@ async def put_word(call: Call, body: WordDraft) -> WordReply:
 
 
 @routes.add("GET", "/v1/people/{person_id}/upstreams", "Other systems' words on a person", roles=("desk", "auditor"))
-async def list_words(call: Call) -> WordList:
+async def list_words(call: Call, query: Page) -> WordList:
+    (after,) = read_cursor(query.cursor, str)
     person_id = call.path_uuid("person_id", "person")
     if not await queries().people.exists(call.conn, tenant=call.tenant, person_id=person_id):
         raise not_found("person", person_id)
-    rows = queries().upstreams.of_person(call.conn, tenant=call.tenant, person_id=person_id)
-    return WordList(items=[WordReply.of(row) async for row in rows])
+    rows = queries().upstreams.of_person(
+        call.conn, tenant=call.tenant, person_id=person_id, after=after, limit=query.limit + 1
+    )
+    items = [WordReply.of(row) async for row in rows]
+    shown = items[: query.limit]
+    return WordList(items=shown, next=encode_cursor(shown[-1].name) if len(items) > len(shown) else None)

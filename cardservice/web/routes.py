@@ -7,9 +7,11 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
+from pydantic import Field
 
 from cardservice.api.call import Call
-from cardservice.api.routing import Routes
+from cardservice.api.models import ApiModel
+from cardservice.api.routing import Routes, Told
 from cardservice.db import ALL_TENANTS, queries
 from cardservice.errors import ApiProblem
 from cardservice.web.access import allowed_scope, sign_in
@@ -20,6 +22,7 @@ routes = Routes(tag="pages")
 MAX_ATTEMPTS: Final = 20
 """Wrong tokens of one address within a minute."""
 ATTEMPT_SECONDS: Final = 60
+FORM: Final = "application/x-www-form-urlencoded"
 ASK_AGAIN_SECONDS: Final = 10.0
 """A stream whose token was revoked ends within so many seconds."""
 
@@ -75,15 +78,28 @@ def _event(update: Update | None) -> bytes:
     return b"event: gates\ndata: " + data + b"\n\n"
 
 
+class SignIn(ApiModel):
+    """The form of the page."""
+
+    token: str = Field(description="An API token with the role operator.")
+
+
 @routes.add(
-    "POST", "/gates/sign-in", "Exchange an API token for a cookie", access="public", raw=True, transaction=False
+    "POST",
+    "/gates/sign-in",
+    "Exchange an API token for a cookie",
+    access="public",
+    status=303,
+    raw=True,
+    transaction=False,
+    told=Told(body=SignIn, body_type=FORM),
 )
 async def gates_sign_in(call: Call) -> web.Response:
-    """Form field ``token``; the role operator is needed."""
+    """Leads to the page."""
     counter = f"gates-sign-in:{call.request.remote}"
     if await call.platform.shared.reached(counter) >= MAX_ATTEMPTS:
         return page(render("sign_in.html", problem="Too many wrong tokens. Wait a minute and try again."), status=429)
-    if call.request.content_type != "application/x-www-form-urlencoded":
+    if call.request.content_type != FORM:
         raise ApiProblem(415, "not_a_form", "Send the form as application/x-www-form-urlencoded.")
     try:
         token = (await call.request.post()).get("token", "")

@@ -164,9 +164,9 @@ WHERE tenant = :tenant AND area = :area
 ORDER BY s.number DESC
 LIMIT 1;
 
--- name: snapshot_lock$
+-- name: try_snapshot_lock$
 -- One process at a time builds a snapshot of a feed. Held by the session: the snapshot of the data must be taken after it.
-SELECT pg_advisory_lock(hashtextextended('rescard.snapshot/' || :tenant::text || '/' || :area::text, 0));
+SELECT pg_try_advisory_lock(hashtextextended('rescard.snapshot/' || :tenant::text || '/' || :area::text, 0));
 
 -- name: snapshot_unlock$
 -- The next one may build.

@@ -104,13 +104,26 @@ WHERE old.reported_at < now() - interval '30 days'
         AND newer.area = old.area AND newer.epoch = old.epoch AND newer.number > old.number
   );
 
--- name: last_changes
--- The newest change of a card in each feed of its tenant.
-SELECT DISTINCT ON (change.area) change.area, change.number, change.written_at, feed.epoch
-FROM feed_change AS change
-JOIN feed ON feed.tenant = change.tenant AND feed.area = change.area
-WHERE change.tenant = :tenant AND change.card_id = :card_id
-ORDER BY change.area, change.number DESC;
+-- name: last_told
+-- Every feed of the tenant, and the number from which a reader has what the feed last told of a card. That is the card's
+-- newest change; where none is kept, it was pruned, or told by the snapshots of the epoch: whoever has all up to the oldest
+-- change that is kept has it too.
+SELECT feed.area, feed.epoch, told.written_at,
+       coalesce(
+           told.number,
+           (SELECT min(kept.number) - 1 FROM feed_change AS kept
+            WHERE kept.tenant = feed.tenant AND kept.area = feed.area),
+           feed.number
+       ) AS number
+FROM feed
+LEFT JOIN (
+    SELECT DISTINCT ON (change.area) change.area, change.number, change.written_at
+    FROM feed_change AS change
+    WHERE change.tenant = :tenant AND change.card_id = :card_id
+    ORDER BY change.area, change.number DESC
+) AS told ON told.area = feed.area
+WHERE feed.tenant = :tenant
+ORDER BY feed.area;
 
 -- name: subscribers
 -- Readers of any tenant that carry one of these feeds, and what is known of their gates.

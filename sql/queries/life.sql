@@ -179,11 +179,12 @@ VALUES (:tenant, :draft_id, :draft_version, :asked_by, :since, :until, :result, 
 RETURNING simulation_id, draft_version, asked_by, since, until, result, seconds, made_at;
 
 -- name: simulations
--- Replays of a draft, newest first.
+-- Replays of a draft, newest first, older than one of them.
 SELECT simulation_id, draft_version, asked_by, since, until, result, seconds, made_at
 FROM simulation
 WHERE tenant = :tenant AND draft_id = :draft_id
-ORDER BY made_at DESC
+  AND (:before_at::timestamptz IS NULL OR (made_at, simulation_id) < (:before_at, :before_id::uuid))
+ORDER BY made_at DESC, simulation_id DESC
 LIMIT :limit;
 
 -- name: replay_taps

@@ -8,8 +8,12 @@ WHERE upstream_word.said_at <= EXCLUDED.said_at
 RETURNING *;
 
 -- name: of_person
--- Every system's last word on a person.
-SELECT * FROM upstream_word WHERE tenant = :tenant AND person_id = :person_id ORDER BY name;
+-- Systems' last words on a person by their names, after one of them.
+SELECT *
+FROM upstream_word
+WHERE tenant = :tenant AND person_id = :person_id AND (:after::text IS NULL OR name > :after)
+ORDER BY name
+LIMIT :limit;
 
 -- name: recent
 -- Words of these systems, each since its own time.

@@ -152,30 +152,45 @@ async def prepare(council: Council, http: aiohttp.ClientSession) -> None:
     await council.call(http, "PUT", f"/v1/services/{name}", {"document": document})
 
 
-async def enrol(council: Council, http: aiohttp.ClientSession, count: int) -> list[dict[str, str]]:
-    """Reader ids with their keys (PKCS#8, PEM)."""
-    identities = []
-    for number in range(count):
-        wanted = {"site": SITE, "name": f"Simulated reader {number}", "feeds": [council.feed]}
-        code = (await council.call(http, "POST", "/v1/readers/codes", wanted))["code"]
-        key = generate_private_key()
-        path = "/v1/readers/enrol"
-        assertion = sign_assertion(
-            reader_id=thumbprint(key.public_key()),
-            key=key,
-            method="POST",
-            path=path,
-            audience="rescard",
-            now=int(time.time()),
-        )
-        body = {"code": code, "public_key": public_key_to_jwk(key.public_key())}
-        async with http.post(council.url + path, json=body, headers={"Authorization": f"Reader {assertion}"}) as reply:
-            answer = await reply.json()
-            if reply.status != 201:
-                raise RuntimeError(f"a reader was not enrolled: {answer}")
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        identities.append({"reader_id": answer["reader_id"], "pem": pem})
-    return identities
+@asynccontextmanager
+async def enrolled(council: Council, http: aiohttp.ClientSession, count: int) -> AsyncIterator[list[dict[str, str]]]:
+    """Reader ids with their keys (PKCS#8, PEM), of readers that are revoked when the block ends, however it ends.
+
+    Left enrolled they would count as gates, offline since then, wherever the desk looks for a card.
+    """
+    identities: list[dict[str, str]] = []
+    try:
+        for number in range(count):
+            identities.append(await _enrol(council, http, number))
+        yield identities
+    finally:
+        for identity in identities:
+            try:
+                await council.call(http, "POST", f"/v1/readers/{identity['reader_id']}/revoke")
+            except (aiohttp.ClientError, OSError, RuntimeError) as error:
+                print(f"the simulated reader {identity['reader_id']} is still enrolled: {error}", file=sys.stderr)
+
+
+async def _enrol(council: Council, http: aiohttp.ClientSession, number: int) -> dict[str, str]:
+    wanted = {"site": SITE, "name": f"Simulated reader {number}", "feeds": [council.feed]}
+    code = (await council.call(http, "POST", "/v1/readers/codes", wanted))["code"]
+    key = generate_private_key()
+    path = "/v1/readers/enrol"
+    assertion = sign_assertion(
+        reader_id=thumbprint(key.public_key()),
+        key=key,
+        method="POST",
+        path=path,
+        audience="rescard",
+        now=int(time.time()),
+    )
+    body = {"code": code, "public_key": public_key_to_jwk(key.public_key())}
+    async with http.post(council.url + path, json=body, headers={"Authorization": f"Reader {assertion}"}) as reply:
+        answer = await reply.json()
+        if reply.status != 201:
+            raise RuntimeError(f"a reader was not enrolled: {answer}")
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return {"reader_id": answer["reader_id"], "pem": pem}
 
 
 async def place_of(council: Council, http: aiohttp.ClientSession) -> tuple[str, int]:

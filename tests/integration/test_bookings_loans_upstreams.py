@@ -347,6 +347,10 @@ async def test_another_systems_word_reaches_the_gates_that_ask_for_it(service: S
     assert await changes_after(reader, mirror) == [], "no gate asks for that one"
     words = (await get(service, f"/v1/people/{card['person_id']}/upstreams", roles="desk"))["items"]
     assert [word["name"] for word in words] == ["lms", "other"]
+    listed = f"/v1/people/{card['person_id']}/upstreams?limit=1"
+    page = await get(service, listed, roles="desk")
+    rest = await get(service, f"{listed}&cursor={page['next']}", roles="desk")
+    assert (page["items"] + rest["items"], rest["next"]) == (words, None)
 
 
 async def test_a_gate_that_starts_hears_only_words_that_are_still_believed(service: Service) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from cardservice.app import PLATFORM
 from tests.support.life import AUTHOR, GYM, act, begin, gym, published
@@ -72,6 +73,26 @@ async def test_the_counts_are_those_of_the_stored_taps(service: Service) -> None
     assert (status, [each["result"] for each in kept["items"]]) == (200, [result])
     async with service.app[PLATFORM].db.transaction("wcc") as conn:
         assert await conn.fetchval("SELECT count(*) FROM audit WHERE action = 'draft.simulated'") == 1
+
+
+async def test_every_replay_of_a_draft_is_on_exactly_one_page(service: Service) -> None:
+    draft = await begin(service, gym())
+    async with service.app[PLATFORM].db.transaction("wcc") as conn:
+        await conn.execute(
+            "INSERT INTO simulation (tenant, draft_id, draft_version, asked_by, since, until, result, seconds, made_at)"
+            " SELECT 'wcc', $1, 1, 'test', now(), now(), '{}', n, now() - make_interval(secs => n / 2)"  # pairs at once
+            " FROM generate_series(0, 4) AS n",
+            UUID(draft["draft_id"]),
+        )
+    seen: list[float] = []
+    first = path = f"/v1/drafts/{draft['draft_id']}/simulations?limit=2"
+    while path:
+        status, page = await service.call("GET", path, roles=AUTHOR)
+        assert status == 200
+        seen += [item["seconds"] for item in page["items"]]
+        path = f"{first}&cursor={page['next']}" if page["next"] else ""
+    assert sorted(seen) == [0, 1, 2, 3, 4]
+    assert (await service.call("GET", f"{first}&cursor=x", roles=AUTHOR))[0] == 422
 
 
 async def test_a_new_service_is_tried_on_everybody_who_came_to_its_places(service: Service) -> None:

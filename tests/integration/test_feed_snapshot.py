@@ -6,14 +6,21 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 
+import asyncpg
 import pytest
 
 from cardservice.app import PLATFORM
+from cardservice.db import Connection, queries
+from cardservice.feed.access import FeedRef
+from cardservice.feed.snapshot import Built, Snapshots, build
 from cardservice.feed.writer import recompile_tenant
 from entitlements.credential.errors import TokenError
 from entitlements.model import CardState
 from tests.support.feed import (
+    PATIENCE,
     document,
     number_of,
     publish,
@@ -24,7 +31,7 @@ from tests.support.feed import (
 )
 from tests.support.reader import enrolled_reader
 from tests.support.registry import add_person, issue_card
-from tests.support.service import Service
+from tests.support.service import Service, run_service
 
 FEED = "wcc/leisure"
 
@@ -117,15 +124,67 @@ async def test_parts_may_be_kept_and_fetched_in_pieces(service: Service) -> None
     assert (status, problem["code"]) == (404, "part_not_found")
 
 
-async def test_a_thousand_readers_that_start_at_once_cost_one_snapshot(service: Service) -> None:
+async def test_readers_that_start_at_once_at_two_processes_cost_one_snapshot(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+
+    async def counted(conn: Connection, feed: FeedRef, now: datetime) -> Built:
+        built.append(feed.name)
+        return await build(conn, feed, now)
+
+    monkeypatch.setattr("cardservice.feed.snapshot.build", counted)
     await publish(service, document())
     await _residents(service, 2)
-    reader = await enrolled_reader(service)
-    answers = await asyncio.gather(*(reader.call("GET", f"/v1/feeds/{FEED}/snapshot") for _ in range(12)))
+    here = await enrolled_reader(service)
+    async with run_service(service.settings) as other:
+        there = replace(here, service=other)
+        asking = (reader.call("GET", f"/v1/feeds/{FEED}/snapshot") for _ in range(12) for reader in (here, there))
+        answers = await asyncio.gather(*asking)
     assert {status for status, _ in answers} == {200}
     assert len({answer["manifest"] for _, answer in answers}) == 1
-    async with service.app[PLATFORM].db.transaction("wcc") as conn:
-        assert await conn.fetchval("SELECT count(*) FROM feed_snapshot") == 1
+    assert built == [FEED]
+
+
+async def test_who_waits_for_another_processs_snapshot_keeps_no_connection_and_does_not_fail(service: Service) -> None:
+    await publish(service, document())
+    platform = service.app[PLATFORM]
+    feed = FeedRef(tenant="wcc", area="leisure")
+    building = await asyncpg.connect(service.settings.database_url)
+    looks = 0
+
+    async def look(_: float) -> None:
+        nonlocal looks
+        looks += 1
+        held = await building.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        assert held == 0, "a statement waits for the lock, until it fails with the limit of statements"
+        assert platform.db.pool.get_idle_size() == platform.db.pool.get_size(), "a connection waits with it"
+        if looks == 3:  # the other process gives up before it has a snapshot
+            await queries().feed.snapshot_unlock(building, tenant=feed.tenant, area=feed.area)
+
+    try:
+        assert await queries().feed.try_snapshot_lock(building, tenant=feed.tenant, area=feed.area)
+        snapshots = Snapshots(platform.db, platform.keys, pause=look)
+        async with asyncio.timeout(PATIENCE):
+            made = await asyncio.gather(*(snapshots.manifest(feed, datetime.now(UTC)) for _ in range(4)))
+    finally:
+        await building.close()
+    assert looks == 3, "one of them looks, the others wait for it"
+    assert len(set(made)) == 1
+
+
+async def test_who_waits_for_a_snapshot_that_never_comes_is_told_to_come_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cardservice.feed.snapshot.WAIT_SECONDS", 0.0)
+    await publish(service, document())
+    reader = await enrolled_reader(service)
+    async with service.app[PLATFORM].db.pool.acquire() as building:
+        assert await queries().feed.try_snapshot_lock(building, tenant="wcc", area="leisure")
+        status, problem = await reader.call("GET", f"/v1/feeds/{FEED}/snapshot")
+        assert (status, problem["code"]) == (503, "snapshot_not_ready")
+        await queries().feed.snapshot_unlock(building, tenant="wcc", area="leisure")
+    assert (await take_snapshot(reader, FEED)).cards == {}
 
 
 async def test_a_reader_of_another_life_of_the_feed_starts_over(service: Service) -> None:

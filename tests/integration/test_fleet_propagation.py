@@ -11,9 +11,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cardservice.app import PLATFORM
+from cardservice.feed.writer import recompile_tenant
 from cardservice.fleet.propagation import Waiting, sentence
 from entitlements.credential.encoding import b64url_encode
+from tests.support.feed import document, publish, take_snapshot
 from tests.support.reader import FakeReader, add_site, enrolled_reader
+from tests.support.registry import issue_card
 from tests.support.service import Service
 
 CARD = b"\x01\x02\x03\x04\x05\x06\x07\x08"
@@ -138,6 +141,60 @@ async def test_a_neighbours_reader_that_carries_our_feed_is_counted_and_only_our
     assert answer["effective"] == answer["gates"] > 0
     assert (await service.call("GET", "/v1/readers"))[1]["items"] == []
     assert (await service.call("POST", f"/v1/readers/{reader.reader_id}/revoke"))[0] == 404
+
+
+async def test_a_revocation_of_long_ago_is_still_known_at_the_gates(service: Service) -> None:
+    reader = await enrolled_reader(service)
+    away = await enrolled_reader(service, site="queen-mother")
+    epoch = await put_change(service, 7, "leisure")
+    await report(away, feeds={"wcc/leisure": (epoch, 6)})
+    await age(service, away, 3600)
+    async with service.app[PLATFORM].db.transaction("wcc") as conn:
+        await conn.execute("UPDATE feed_change SET number = 9, card_id = NULL")  # 7 is pruned, 9 is another card's
+        await conn.execute("UPDATE feed SET number = 9")
+    await report(reader, feeds={"wcc/leisure": (epoch, 8)})
+    answer = await ask(service)
+    assert answer["summary"].startswith("Effective at 2 of 4 gates, Lane 1 at Queen-Mother offline since ")
+    [area] = answer["areas"]
+    assert (area["number"], area["written_at"]) == (8, None)
+    assert [one["applied"] for one in area["readers"]] == [True, False]
+    assert [one["milliseconds"] for one in area["readers"]] == [None, None], "nobody knows how long it took"
+
+
+async def test_a_quiet_feed_that_keeps_no_change_at_all_is_known_to_who_is_at_its_head(service: Service) -> None:
+    reader = await enrolled_reader(service)
+    epoch = await put_change(service, 7, "leisure")
+    async with service.app[PLATFORM].db.transaction("wcc") as conn:
+        await conn.execute("DELETE FROM feed_change")
+        await conn.execute("UPDATE feed SET number = 7")
+    await report(reader, feeds={"wcc/leisure": (epoch, 6)})
+    assert (await ask(service))["summary"] == (
+        "Effective at 0 of 2 gates, Lane 1 at Porchester not yet, Lane 2 at Porchester not yet."
+    )
+    await report(reader, feeds={"wcc/leisure": (epoch, 7)})
+    assert (await ask(service))["summary"] == "Effective at 2 of 2 gates."
+
+
+async def test_a_card_that_was_first_told_by_a_snapshot_is_known_to_who_has_taken_it(service: Service) -> None:
+    reader = await enrolled_reader(service)
+    card = await issue_card(service)  # before there is any feed
+    await publish(service, document())
+    path = f"/v1/cards/{card['card_id']}/propagation"
+    _, answer = await service.call("GET", path, roles="desk")
+    assert answer["summary"].startswith("Effective at 0 of 2 gates, ")
+    mirror = await take_snapshot(reader, "wcc/leisure")
+    assert len(mirror.cards) == 1
+    await report(reader, feeds={"wcc/leisure": (mirror.epoch, mirror.number)})
+    _, answer = await service.call("GET", path, roles="desk")
+    assert answer["summary"] == "Effective at 2 of 2 gates."
+    async with service.app[PLATFORM].db.transaction("wcc") as conn:
+        await recompile_tenant(conn, "wcc", emit_changes=False)
+    _, answer = await service.call("GET", path, roles="desk")
+    assert answer["summary"].startswith("Effective at 0 of 2 gates, "), "of before the new epoch nothing is known"
+    mirror = await take_snapshot(reader, "wcc/leisure")
+    await report(reader, feeds={"wcc/leisure": (mirror.epoch, mirror.number)})
+    _, answer = await service.call("GET", path, roles="desk")
+    assert answer["summary"] == "Effective at 2 of 2 gates."
 
 
 async def test_a_card_of_another_council_or_none_is_not_found(service: Service) -> None:

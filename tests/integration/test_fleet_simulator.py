@@ -80,3 +80,39 @@ async def test_a_live_service_is_not_written_to_in_bulk(service: Service) -> Non
     council = Council(url=service.url, tenant="wcc", token=await service.token())
     with pytest.raises(ValueError, match="own service"):
         await fleet.measure(council, None, readers=1, rate=1000, seconds=1)
+
+
+async def _states(service: Service) -> list[str]:
+    return [reader["state"] for reader in (await service.call("GET", "/v1/readers"))[1]["items"]]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_simulated_readers_are_no_gates_afterwards(
+    service: Service, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    council = Council(url=service.url, tenant="wcc", token=await service.token())
+    if fails:
+        monkeypatch.setattr(fleet, "CONNECT_SECONDS", -10.0)
+        with pytest.raises(TimeoutError):
+            await fleet.measure(council, None, readers=3, rate=10, seconds=0.2)
+    else:
+        await fleet.measure(council, None, readers=3, rate=10, seconds=0.2)
+    assert await _states(service) == ["revoked"] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--url", "http://127.0.0.1:1"], "127.0.0.1"),
+        (["--url", "http://127.0.0.1:1", "--rate", "100"], "own service"),
+        (["--url", "no address"], "no address"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_one_line(
+    arguments: list[str], why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RESCARD_TOKEN", "a token of nobody")
+    assert fleet.main(arguments) == 2
+    told = capsys.readouterr().err
+    assert why in told
+    assert told.count("\n") == 1

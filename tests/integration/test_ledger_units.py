@@ -134,7 +134,10 @@ async def test_two_sites_cut_off_spend_the_last_unit_and_nothing_is_lost(service
     assert "2 of 1 visit" in flag["sentence"]
     assert "nobody is charged" in flag["sentence"]
     leases = (await get(service, "/v1/leases"))["items"]
-    assert {(lease["site_id"], lease["spent_offline"]) for lease in leases} == {("porchester", 1), ("queen-mother", 1)}
+    assert [(lease["site_id"], lease["spent_offline"]) for lease in leases] == [("porchester", 1), ("queen-mother", 1)]
+    page = await get(service, "/v1/leases?limit=1")
+    rest = await get(service, f"/v1/leases?limit=1&cursor={page['next']}")
+    assert (page["items"] + rest["items"], rest["next"]) == (leases, None)
 
 
 async def test_a_flag_is_closed_once_with_a_note(service: Service) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from typing import Any
+from uuid import uuid4
 
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from cardservice.api.routing import Endpoint
 from cardservice.app import endpoints
+from tests.support.reader import enrolled_reader
 from tests.support.registry import add_person
 from tests.support.service import Service, run_service
+
+_READING = re.compile(r"\bread_body\(|request\.(post|read|json|text)\(")
+"""How a handler reads a body itself."""
 
 
 async def test_the_service_says_that_it_lives_and_that_it_can_work(service: Service):
@@ -86,6 +95,11 @@ def _required(path: str) -> set[str]:
     return set(re.findall(r"{([a-z_0-9]+)}", path))
 
 
+def _reads_a_body(endpoint: Endpoint) -> bool:
+    """Whether the handler is given a body, or reads one itself."""
+    return endpoint.body is not None or bool(_READING.search(inspect.getsource(endpoint.handler)))
+
+
 async def test_the_api_describes_itself_so_that_a_client_can_be_made_from_it(service: Service):
     status, document = await service.call("GET", "/openapi.json", roles="auditor")
     assert status == 200
@@ -106,8 +120,69 @@ async def test_the_api_describes_itself_so_that_a_client_can_be_made_from_it(ser
         assert operation["responses"]["default"] == {"$ref": "#/components/responses/Problem"}
         if method != "GET" and operation["security"] == [{"token": []}]:
             assert "Idempotency-Key" in {each["name"] for each in given}, (method, path)
+    for endpoint in endpoints():
+        operation = operations[endpoint.method, endpoint.path]
+        assert ("requestBody" in operation) == _reads_a_body(endpoint), (endpoint.method, endpoint.path)
+        for status_code, answer in operation["responses"].items():
+            if status_code in ("200", "201") and "application/json" in answer["content"]:
+                assert answer["content"]["application/json"].get("schema"), (endpoint.method, endpoint.path)
     ids = [operation["operationId"] for operation in operations.values()]
     assert len(ids) == len(set(ids))
+
+
+async def test_every_list_comes_in_pages_or_says_why_it_cannot_grow(service: Service):
+    _, document = await service.call("GET", "/openapi.json", roles="auditor")
+    for path, methods in document["paths"].items():
+        good = methods.get("get", {}).get("responses", {}).get("200", {})
+        schema = good.get("content", {}).get("application/json", {}).get("schema", {})
+        members = (
+            document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], {}).get("properties", {})
+        )
+        if "items" in members:
+            paged = "next" in members and {"cursor", "limit"} <= {
+                each.get("name") for each in methods["get"]["parameters"]
+            }
+            assert paged or "Not paged:" in methods["get"].get("description", ""), path
+
+
+async def test_whoever_writes_another_reader_finds_all_that_it_says_and_hears(service: Service):
+    _, document = await service.call("GET", "/openapi.json", roles="auditor")
+    paths, schemas = document["paths"], document["components"]["schemas"]
+
+    def body(path: str) -> dict[str, Any]:
+        return resolved(paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"])
+
+    def reply(method: str, path: str) -> dict[str, Any]:
+        return resolved(paths[path][method]["responses"]["200"]["content"]["application/json"]["schema"])
+
+    def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+        return dict(schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema)
+
+    reader = await enrolled_reader(service)
+    batch = {"items": [reader.tap(), {"t": "passage", "tap_id": str(uuid4()), "result": "passed", "at": 1}]}
+    for told, path in (
+        (reader.status(feeds={"wcc/leisure": (str(uuid4()), 1)}), "/v1/reader/status"),
+        (batch, "/v1/taps"),
+    ):
+        check = Draft202012Validator({**body(path), "components": {"schemas": schemas}})
+        assert list(check.iter_errors(told)) == []
+        assert list(check.iter_errors({"items": [{"t": "tap"}]})) != []
+        _, answer = await reader.call("POST", path, told)
+        assert (
+            list(Draft202012Validator({**reply("post", path), "components": {"schemas": schemas}}).iter_errors(answer))
+            == []
+        )
+    for method, path, names in (
+        ("get", "/v1/feeds/{tenant}/{area}/changes", {"head", "changes", "server_time"}),
+        ("get", "/v1/feeds/{tenant}/{area}/snapshot", {"manifest"}),
+        ("get", "/v1/reader/secrets", {"tag", "pins", "totp", "chip", "uids", "uid_keys", "pin_tenants"}),
+        ("get", "/v1/reader/site", {"tenant", "site", "feeds", "feed_keys"}),
+    ):
+        assert reply(method, path)["properties"].keys() == names, path
+    stream = paths["/v1/stream"]["get"]
+    (feed,) = (each for each in stream["parameters"] if each.get("name") == "feed")
+    assert (feed["in"], feed["required"], feed["schema"]["type"]) == ("query", True, "array")
+    assert {"Beat", "Manifest", "Meta", "StreamChange"} <= schemas.keys(), "what travels inside a stream and a token"
 
 
 async def test_nothing_but_keys_health_and_pages_answers_a_stranger(service: Service):

@@ -196,6 +196,12 @@ class ExplainReply(ApiModel):
     changes: list[str] | None
 
 
+class SimulationsPage(Page):
+    """Query of the replays of a draft; each may be some 100 kB."""
+
+    limit: int = Field(default=20, ge=1, le=100)
+
+
 class SimulationReply(ApiModel):
     """What a replay of stored taps led to."""
 
@@ -210,9 +216,10 @@ class SimulationReply(ApiModel):
 
 
 class SimulationsReply(ApiModel):
-    """Replays of a draft, newest first."""
+    """A page of replays of a draft, newest first."""
 
     items: list[SimulationReply]
+    next: str | None
 
 
 class TemplateQuestion(ApiModel):

@@ -30,6 +30,7 @@ from cardservice.catalogue.life.models import (
     RolledBack,
     Schedule,
     SimulationReply,
+    SimulationsPage,
     SimulationsReply,
     Submission,
     TemplateQuestion,
@@ -50,11 +51,11 @@ routes = Routes(tag="life of a service")
 
 MANAGERS = ("manager",)
 READERS = ("manager", "auditor")
-SIMULATIONS_SHOWN = 20
 
 
 @routes.add("GET", "/v1/templates", "List templates to begin a service with")
 async def list_templates(_: Call) -> TemplatesReply:
+    """Not paged: as many as this release brings."""
     items = [
         TemplateReply(
             name=each.name,
@@ -133,10 +134,22 @@ async def simulate(call: Call, body: ReplayWish) -> SimulationReply:
 
 
 @routes.add("GET", "/v1/drafts/{draft_id}/simulations", "Replays of a draft, newest first", roles=READERS)
-async def list_simulations(call: Call) -> SimulationsReply:
+async def list_simulations(call: Call, query: SimulationsPage) -> SimulationsReply:
+    before_at, before_id = read_cursor(query.cursor, datetime.fromisoformat, UUID)
     row = await drafts.find(call, _id(call))
-    found = queries().life.simulations(call.conn, tenant=call.tenant, draft_id=row["draft_id"], limit=SIMULATIONS_SHOWN)
-    return SimulationsReply(items=[SimulationReply.of(each) async for each in found])
+    found = queries().life.simulations(
+        call.conn,
+        tenant=call.tenant,
+        draft_id=row["draft_id"],
+        before_at=before_at,
+        before_id=before_id,
+        limit=query.limit + 1,
+    )
+    items = [SimulationReply.of(each) async for each in found]
+    shown = items[: query.limit]
+    last = shown[-1] if len(items) > len(shown) else None
+    more = None if last is None else encode_cursor(last.made_at.isoformat(), str(last.simulation_id))
+    return SimulationsReply(items=shown, next=more)
 
 
 @routes.add("POST", "/v1/drafts/{draft_id}/submit", "Hand it to a second person", roles=MANAGERS)
