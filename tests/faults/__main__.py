@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.plan import plan
+from tests.faults.planning import plan
 from tests.faults.run import FaultError, Run
 from tests.faults.sabotage import FAULTS
 from tests.faults.world import World

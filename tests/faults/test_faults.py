@@ -10,7 +10,8 @@ import pytest
 import pytest_asyncio
 
 from tests.faults import party, run
-from tests.faults.plan import READERS, Kill, KillReader, plan
+from tests.faults.plan import READERS, Kill, KillReader
+from tests.faults.planning import plan
 from tests.faults.run import FaultError, Run
 from tests.faults.sabotage import FAULTS
 from tests.faults.world import World
