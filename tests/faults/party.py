@@ -21,6 +21,10 @@ PATIENCE: Final = 30.0
 LINE: Final = 1 << 22
 
 
+class GoneError(Exception):
+    """A reader that should run does not."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """A tap as the reader told it, and what the reader had said that it had applied when the card was held up."""
@@ -36,6 +40,13 @@ class Kept:
     durable: bool = False
     excused: bool = False
     """A power cut came before it was on disk, so that it may be lost."""
+    cut_off: End | None = None
+    """How the reader ended before it was on disk, if it did."""
+
+    def __str__(self) -> str:
+        if self.cut_off is not None:
+            return f"not on disk yet when the reader ended by {self.cut_off}"
+        return "said to be on disk" if self.durable else "not on disk yet"
 
 
 @dataclass
@@ -56,6 +67,7 @@ class Party:
     problems: list[str] = field(default_factory=list)
     happened: Counter[str] = field(default_factory=Counter)
     rotten: int = 0
+    without_valkey: bool = False
     pid: int | None = None
 
     def __post_init__(self) -> None:
@@ -73,6 +85,11 @@ class Party:
     def up(self) -> bool:
         """Whether it runs and obeys."""
         return self.pid is not None and self._orders is not None and not self.gone.is_set()
+
+    @property
+    def bases_begun(self) -> int:
+        """Bases that it began to write and, as far as it said, did not come to use."""
+        return self.count("base") - self.count("swapped") - self.count("snapshot")
 
     # -- life --
 
@@ -94,9 +111,11 @@ class Party:
         self.pid = None
         await asyncio.wait_for(self.gone.wait(), PATIENCE)
         self.count_releases()
+        for kept in self.kept.values():
+            if not kept.durable:
+                kept.cut_off = how
+                kept.excused |= how == "power"
         if how == "power":
-            for kept in self.kept.values():
-                kept.excused |= not kept.durable
             cut_power(self.folder, self.books, chance)
         elif how == "rot":
             self.rotten += _rot(self.folder, chance)
@@ -156,7 +175,8 @@ class Party:
                 await self.moved.wait()
 
     def _order(self, **what: Any) -> None:
-        assert self._orders is not None
+        if self._orders is None:
+            raise GoneError(f"reader {self.name} is gone and was not killed: {self.problems or self.log}")
         self._orders.write(json.dumps(what).encode() + b"\n")
 
     # -- what it says --
@@ -186,6 +206,8 @@ class Party:
             self._applied(what["feed"], what["n"])
         elif kind == "done":
             self._counts[f"done {what['lane']}"] = self._counts.get(f"done {what['lane']}", 0) + 1
+        elif kind == "streamed":
+            self.happened["batches of changes by stream without Valkey"] += self.without_valkey
         elif kind == "sent":
             self.happened["items uploaded again"] += what["duplicates"]
         elif kind == "settled":

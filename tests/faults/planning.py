@@ -159,7 +159,11 @@ def _kill(known: _Known) -> list[Step]:
     if part in READERS:
         how: End = chance.choice(("kill", "kill", "power", "power", "rot"))
         moment: Moment = chance.choice(get_args(Moment))
-        return [KillReader(reader=part, how=how, card=known.card(), when=moment, harm=chance.randrange(2**32))]
+        card = known.card()
+        if moment == "released":
+            # Of a card that is refused there is no release.
+            card = chance.choice([name for name, state in known.states().items() if state == "active"] or [card])
+        return [KillReader(reader=part, how=how, card=card, when=moment, harm=chance.randrange(2**32))]
     return [Kill(part=part, octets=chance.choice((0, chance.randrange(4000))))]
 
 

@@ -17,10 +17,11 @@ from tests.faults import plan as steps
 from tests.faults.clerk import Clerk
 from tests.faults.contents import differences, fresh_snapshots
 from tests.faults.desk import Desk
-from tests.faults.party import PATIENCE, Parties, Party
+from tests.faults.party import PATIENCE, GoneError, Parties, Party
 from tests.faults.plan import DESKS, LANES, READERS, SERVICE_BEHIND, SERVICES, Step
 from tests.faults.planning import plan
 from tests.faults.proxy import Link
+from tests.faults.sabotage import FAULTS
 from tests.faults.truth import Truth
 from tests.faults.world import FEEDS, SERVICES_OF, SITES, World, edition, site
 
@@ -38,6 +39,24 @@ SAID: Final = {
     "batches of taps sent": "sending",
 }
 """What is counted of what readers say."""
+OFTEN: Final = (
+    "taps allowed",
+    "refused for the card's state",
+    "gates released",
+    "items that a power cut might take",
+    "items uploaded again",
+    "bases swapped",
+    "snapshots taken",
+    "batches of changes by stream",
+    "requests of the desk sent again",
+)
+"""What must have happened within ten runs, or they show little."""
+SELDOM: Final = (
+    "readers killed while they wrote a base",
+    "readers killed at a release",
+    "batches of changes by stream without Valkey",
+)
+"""What must have happened within two hundred."""
 
 
 class FaultError(AssertionError):
@@ -104,6 +123,8 @@ class Run:
                     await self._do(at)
                 at = None
                 problems = await self._peace()
+            except GoneError as error:
+                problems = [str(error)]
             except TimeoutError:
                 problems = [f"something never came at {at or 'the end'}: {await self._standing()}"]
         if problems:
@@ -173,7 +194,7 @@ class Run:
 
     async def _kill_reader(self, step: steps.KillReader) -> None:
         party = self.parties[step.reader]
-        before, lane = party.count(step.when), LANES[0]
+        before, begun, lane = party.count(step.when), party.bases_begun, LANES[0]
         if step.when == "base":
             party.compact()
         if step.card in self.desk.cards:
@@ -186,10 +207,10 @@ class Run:
             with suppress(TimeoutError):
                 await asyncio.wait_for(party.said(step.when, before), BASE_SECONDS)
         self.happened[f"reader: {step.how}"] += 1
-        self.happened["readers killed while they wrote a base"] += step.when == "base" and party.count("base") > before
-        self.happened["readers killed at a release"] += step.when == "released" and party.count("released") > before
         self._down.add(step.reader)
         await party.end(self.world.nursery, step.how, random.Random(step.harm))
+        self.happened["readers killed while they wrote a base"] += party.bases_begun > begun
+        self.happened["readers killed at a release"] += step.when == "released" and party.count("released") > before
 
     async def _kill(self, step: steps.Kill) -> None:
         links = [link for name, link in self.links.items() if step.part in ("postgres", "valkey", SERVICE_BEHIND[name])]
@@ -213,22 +234,33 @@ class Run:
             self.world.postgres.kill()
         else:
             self.world.valkey.kill()
+            self._valkey(away=True)
+
+    def _valkey(self, *, away: bool) -> None:
+        for party in self.parties.values():
+            party.without_valkey = away
+
+    def _broken(self, what: str) -> str | None:
+        return self.broken if self.broken is not None and FAULTS[self.broken].at == what else None
 
     async def _start(self, part: str) -> None:
         self._down.discard(part)
         if part in SERVICES:
-            self._pids[part] = await self.world.start_service(self._settings[part], self.where / f"{part}.log")
+            self._pids[part] = await self.world.start_service(
+                self._settings[part], self.where / f"{part}.log", broken=self._broken("service")
+            )
         elif part == "postgres":
             await asyncio.to_thread(self.world.postgres.start)
         elif part == "valkey":
             await asyncio.to_thread(self.world.valkey.start)
+            self._valkey(away=False)
         else:
             await self.parties[part].start(
                 self.world.nursery,
                 service=f"http://127.0.0.1:{self.links[part].port}",
                 port=self._hears.port,
                 lanes=LANES,
-                broken=self.broken,
+                broken=self._broken("reader"),
             )
 
     # -- peace --

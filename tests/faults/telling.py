@@ -29,7 +29,7 @@ from tests.unit.readers.kit.doubles import Devices, Turnstile
 
 ANSWER_SECONDS: Final = 0.003
 """A relay board has closed its relay before its answer is here."""
-COMPACT_ROWS: Final = 5
+COMPACT_ROWS: Final = 2
 """Changed rows after which a new base is written; the council has some thirty cards, not ten thousand."""
 
 

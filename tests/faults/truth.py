@@ -178,7 +178,7 @@ class Truth:
         for party in parties:
             for (kind, name), kept in party.kept.items():
                 if name not in (stored if kind == "tap" else passed) and not kept.excused:
-                    yield f"{kind} {name} of reader {party.name} is lost (durable: {kept.durable})"
+                    yield f"{kind} {name} of reader {party.name} is lost: {kept}"
         taps = {name: seen.tap for party in parties for name, seen in party.seen.items()}
         for tap in self.taps:
             members = ("outcome", "reason", "lane", "feed", "n", "card", "effects", "at")

@@ -129,9 +129,11 @@ class World:
         """A copy of an enrolled reader's folder that has no data yet."""
         return Path(shutil.copytree(self.folder / f"reader-{reader}", where / f"reader-{reader}"))
 
-    async def start_service(self, settings: Settings, log: Path) -> int:
+    async def start_service(self, settings: Settings, log: Path, *, broken: str | None = None) -> int:
         """Start a service and wait until it answers; gives its process id."""
-        pid = await self.nursery.run("service", log, **settings.model_dump(mode="json", exclude_none=True))
+        pid = await self.nursery.run(
+            "service", log, broken=broken, **settings.model_dump(mode="json", exclude_none=True)
+        )
         async with aiohttp.ClientSession() as http, asyncio.timeout(START_SECONDS):
             while True:
                 try:
