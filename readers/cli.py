@@ -19,6 +19,7 @@ from readers.folder import own_folder
 from readers.health import PORT_FILE
 from readers.identity import Identity
 from readers.logs import set_up_logging
+from readers.parked import as_json_text, in_words, read_parked, send_again
 from readers.process import run_daemon
 from readers.sealed import reseal
 from readers.secrets import SECRETS_FILE
@@ -49,6 +50,7 @@ def main() -> None:
         cardreader enrol --config reader.toml --code CODE
         cardreader run --config reader.toml
         cardreader status --config reader.toml
+        cardreader parked --config reader.toml
     """
 
 
@@ -139,6 +141,35 @@ def status(path: Path, *, as_json: bool) -> None:
         sys.exit(2)
     click.echo(json.dumps(body, indent=2) if as_json else _in_words(body))
     sys.exit(0 if body["ready"] else 1)
+
+
+@main.command()
+@_config
+@click.option("--json", "as_json", is_flag=True, help="Print the whole items as JSON; they name cards.")
+@click.option("--retry", is_flag=True, help="Send them again. Stop the daemon first.")
+def parked(path: Path, *, as_json: bool, retry: bool) -> None:
+    """List what the service rejected, each with its reason. Looking disturbs no daemon.
+
+    A rejected tap or passage is kept here for good and never sent again by itself. Once its reason is gone (a lane that
+    the service did not know, a clock that was wrong), --retry puts all of them back behind what waits; the daemon sends
+    them when it runs again.
+    """
+    settings = _settings(path)
+    if retry:
+        set_up_logging("console")
+        _run(_retry(settings.folder))
+        return
+    try:
+        items = read_parked(settings.folder)
+    except ReaderError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(as_json_text(items) if as_json else in_words(items))
+
+
+async def _retry(folder: Path) -> None:
+    with own_folder(folder):
+        count = await send_again(folder)
+    click.echo(f"{count} parked items wait to be sent again; run the daemon.")
 
 
 def _in_words(body: dict[str, Any]) -> str:

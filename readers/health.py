@@ -96,7 +96,9 @@ class Health:
             found.append(f"the clock is not trusted: {self._clock.problem}")
         found += [problem for problem in (self._outbox.problem, self._replay.problem, self._secrets.problem) if problem]
         if self._outbox.parked:
-            found.append(f"{self._outbox.parked} taps were rejected by the service and are parked")
+            found.append(
+                f"{self._outbox.parked} taps were rejected by the service and are parked: see 'cardreader parked'"
+            )
         for feed in self._feeds.values():
             if feed.problem is not None:
                 found.append(f"feed {feed.name}: {feed.problem}")

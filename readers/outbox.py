@@ -37,6 +37,8 @@ from readers.statements import load_statements
 MAX_IN_MEMORY: Final = 50_000
 """Items kept in memory while the disk fails: some 20 MB, or two weeks of a busy lane."""
 
+OUTBOX_FILE: Final = "outbox.db"
+
 SQL: Final[MappingProxyType[str, str]] = load_statements("outbox")
 _log = structlog.get_logger(__name__)
 
@@ -62,7 +64,7 @@ class Outbox:
     """Items on their way to the service. Enter ``database``, call :meth:`load`, run :meth:`write_forever` as a task."""
 
     def __init__(self, folder: Path, *, max_in_memory: int = MAX_IN_MEMORY) -> None:
-        self.database = Database(folder / "outbox.db", schema=SQL["schema"], synchronous="FULL")
+        self.database = Database(folder / OUTBOX_FILE, schema=SQL["schema"], synchronous="FULL")
         self.problem: str | None = None
         """Why items are not durable now, in plain words; None if they are."""
         self.lost = 0
@@ -200,6 +202,32 @@ class Outbox:
     async def parked_items(self, limit: int = 100) -> list[tuple[int, bytes, str]]:
         """Parked items with their reasons, for a person who looks into them."""
         return await self.database.run(lambda connection: connection.execute(SQL["parked_items"], (limit,)).fetchall())
+
+    async def retry_parked(self) -> int:
+        """Put every parked item back behind those that wait, to be uploaded again; gives how many.
+
+        Call it after :meth:`load`, while no :meth:`write_forever` runs.
+
+        Raises:
+            DatabaseFaultError: nothing was put back.
+        """
+        # First what a killed process had not written: its numbers are below those given out here.
+        while self._memory:
+            await self._write_some()
+
+        def move(connection: sqlite3.Connection) -> int:
+            parked = [row[0] for row in connection.execute(SQL["parked_whole"])]
+            connection.executemany(SQL["unpark"], enumerate(parked, self._number + 1))
+            connection.executemany(SQL["forget_parked"], [(seq,) for seq in parked])
+            return len(parked)
+
+        moved = await self.database.run(move)
+        self._number += moved
+        self._on_disk += moved
+        self.parked -= moved
+        if moved:
+            self.changed.set()
+        return moved
 
     async def _write_some(self) -> None:
         # Shielded with lock and bookkeeping inside: a wait that is cancelled at the stop must neither forget what the

@@ -37,3 +37,12 @@ SELECT (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'waiting'
 
 -- name: parked_items
 SELECT seq, body, problem FROM parked ORDER BY seq LIMIT ?
+
+-- name: parked_whole
+SELECT seq, body, problem, at FROM parked ORDER BY seq
+
+-- name: unpark
+INSERT INTO waiting (seq, body) SELECT ?, body FROM parked WHERE seq = ?
+
+-- name: forget_parked
+DELETE FROM parked WHERE seq = ?

@@ -93,8 +93,11 @@ def _children() -> dict[str, Any]:
     from cardservice.serving import serve
     from cardservice.settings import Settings
     from tests.faults.reader import run_reader
+    from tests.faults.sabotage import sabotage
 
-    def run_service(**values: Any) -> None:
+    def run_service(*, broken: str | None, **values: Any) -> None:
+        if broken is not None:
+            sabotage(broken)
         serve(Settings(**values))
 
     return {"service": run_service, "reader": run_reader}

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,10 @@ from tests.faults.platter import cut_power
 PATIENCE: Final = 30.0
 """Seconds after which something that should have come will not come any more."""
 LINE: Final = 1 << 22
+
+
+class GoneError(Exception):
+    """A reader that should run does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,13 @@ class Kept:
     durable: bool = False
     excused: bool = False
     """A power cut came before it was on disk, so that it may be lost."""
+    cut_off: End | None = None
+    """How the reader ended before it was on disk, if it did."""
+
+    def __str__(self) -> str:
+        if self.cut_off is not None:
+            return f"not on disk yet when the reader ended by {self.cut_off}"
+        return "said to be on disk" if self.durable else "not on disk yet"
 
 
 @dataclass
@@ -46,12 +58,16 @@ class Party:
     books: Path
     log: Path
     seen: dict[str, Seen] = field(default_factory=dict)
+    passages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the reader told of each passage, by tap id."""
     kept: dict[tuple[str, str], Kept] = field(default_factory=dict)
     """By kind (tap, passage) and tap id, in the order in which they came."""
     told: dict[str, int] = field(default_factory=dict)
     """The highest number that it said it had applied, by feed."""
     problems: list[str] = field(default_factory=list)
+    happened: Counter[str] = field(default_factory=Counter)
     rotten: int = 0
+    without_valkey: bool = False
     pid: int | None = None
 
     def __post_init__(self) -> None:
@@ -60,6 +76,8 @@ class Party:
         self._orders: asyncio.StreamWriter | None = None
         self._life: list[Kept] = []
         self._told_at: dict[str, dict[str, int]] = {}
+        self._releases: Counter[str] = Counter()
+        """Releases in this life by lane, less those of which the outbox took the tap."""
         self._counts: dict[str, int] = {}
         self._state: asyncio.Future[dict[str, Any]] | None = None
 
@@ -67,6 +85,11 @@ class Party:
     def up(self) -> bool:
         """Whether it runs and obeys."""
         return self.pid is not None and self._orders is not None and not self.gone.is_set()
+
+    @property
+    def bases_begun(self) -> int:
+        """Bases that it began to write and, as far as it said, did not come to use."""
+        return self.count("base") - self.count("swapped") - self.count("snapshot")
 
     # -- life --
 
@@ -87,14 +110,24 @@ class Party:
         await nursery.kill(self.pid)
         self.pid = None
         await asyncio.wait_for(self.gone.wait(), PATIENCE)
+        self.count_releases()
+        for kept in self.kept.values():
+            if not kept.durable:
+                kept.cut_off = how
+                kept.excused |= how == "power"
         if how == "power":
-            for kept in self.kept.values():
-                kept.excused |= not kept.durable
             cut_power(self.folder, self.books, chance)
         elif how == "rot":
             self.rotten += _rot(self.folder, chance)
             self.told = {}  # what was on disk and is damaged it cannot know any more
         shutil.rmtree(self.books, ignore_errors=True)
+
+    def count_releases(self) -> None:
+        """See that no gate was released in this life without a tap that the outbox has taken."""
+        for lane, count in self._releases.items():
+            if count > 0:
+                self.problems.append(f"lane {lane} was released {count} times without a tap in the outbox")
+        self._releases.clear()
 
     # -- orders --
 
@@ -109,9 +142,18 @@ class Party:
         self._told_at[lane] = dict(self.told)
         self._order(do="present", lane=lane, data=card)
 
-    async def said(self, what: str, before: int) -> None:
-        """Wait until it has said something of a kind more often than ``before``, or is gone."""
-        await self.until(lambda: self.count(what) > before or self.gone.is_set())
+    def compact(self) -> None:
+        """Have new bases written, and do not wait."""
+        self._order(do="compact")
+
+    async def said(self, what: str, before: int, *, instead: str | None = None) -> None:
+        """Wait until it has said something of a kind more often than ``before``, or ``instead``, or is gone."""
+        other = 0 if instead is None else self.count(instead)
+        await self.until(
+            lambda: (
+                self.count(what) > before or self.gone.is_set() or (instead is not None and self.count(instead) > other)
+            )
+        )
 
     def count(self, what: str) -> int:
         """How often it has said something of a kind."""
@@ -133,7 +175,8 @@ class Party:
                 await self.moved.wait()
 
     def _order(self, **what: Any) -> None:
-        assert self._orders is not None
+        if self._orders is None:
+            raise GoneError(f"reader {self.name} is gone and was not killed: {self.problems or self.log}")
         self._orders.write(json.dumps(what).encode() + b"\n")
 
     # -- what it says --
@@ -149,9 +192,12 @@ class Party:
         self._counts[kind] = self._counts.get(kind, 0) + 1
         if kind == "tap":
             self._tap(what)
+        elif kind == "passage":
+            self.passages[what["id"]] = what
+        elif kind == "released":
+            self._releases[what["lane"]] += 1
         elif kind == "kept":
-            kept = self.kept.setdefault((what["kind"], what["id"]), Kept())
-            self._life.append(kept)
+            self._kept(what["kind"], what["id"])
         elif kind == "durable":
             earlier = len(self.kept) - len(self._life)
             for kept in (*list(self.kept.values())[:earlier], *self._life[: what["added"]]):
@@ -160,6 +206,10 @@ class Party:
             self._applied(what["feed"], what["n"])
         elif kind == "done":
             self._counts[f"done {what['lane']}"] = self._counts.get(f"done {what['lane']}", 0) + 1
+        elif kind == "streamed":
+            self.happened["batches of changes by stream without Valkey"] += self.without_valkey
+        elif kind == "sent":
+            self.happened["items uploaded again"] += what["duplicates"]
         elif kind == "settled":
             self.problems += [f"the service rejected a tap: {problem}" for problem in what["rejected"]]
         elif kind == "state" and self._state is not None and not self._state.done():
@@ -184,6 +234,11 @@ class Party:
                 f"it let a card in by change {tap['n']} of {tap['feed']} after it had said that it had applied "
                 f"{told[tap['feed']]}: {tap}"
             )
+
+    def _kept(self, kind: str, name: str) -> None:
+        self._life.append(self.kept.setdefault((kind, name), Kept()))
+        if kind == "tap" and (tap := self.seen[name].tap)["outcome"] == "allow":
+            self._releases[tap["lane"]] -= 1
 
     def _applied(self, feed: str, number: int) -> None:
         if number < self.told.get(feed, 0):

@@ -83,13 +83,13 @@ class Link:
                 with contextlib.suppress(OSError, RuntimeError):
                     (pair.far if upwards else pair.near).write_eof()
 
-    def heal(self) -> None:
+    def heal(self, *, late: bool) -> None:
         """Behave again. What hung is delivered late, or lost with its connection."""
         self._refuse = self._delay = False
         self._cut_in.clear()
         self._trickle = 0
         if not self._open.is_set():
-            if self._chance.random() < 0.5:
+            if not late:
                 self.cut()
             self._open.set()
 

@@ -8,23 +8,55 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from cardservice.embedded.process import free_port
 from tests.faults import plan as steps
+from tests.faults.clerk import Clerk
+from tests.faults.contents import differences, fresh_snapshots
 from tests.faults.desk import Desk
-from tests.faults.party import PATIENCE, Parties, Party
-from tests.faults.plan import LANES, READERS, Step, plan
+from tests.faults.party import PATIENCE, GoneError, Parties, Party
+from tests.faults.plan import DESKS, LANES, READERS, SERVICE_BEHIND, SERVICES, Step
+from tests.faults.planning import plan
 from tests.faults.proxy import Link
+from tests.faults.sabotage import FAULTS
 from tests.faults.truth import Truth
-from tests.faults.world import FEEDS, World
+from tests.faults.world import FEEDS, SERVICES_OF, SITES, World, edition, site
 
 REST_SECONDS: Final = 0.02
 """Between two looks whether everything has come to rest."""
 KILL_SECONDS: Final = 0.1
 """A server is killed after so long even if nothing passes."""
+BASE_SECONDS: Final = 0.5
+"""A reader is killed after so long even if it writes no base: it may have no data to write one of."""
+SAID: Final = {
+    "bases swapped": "swapped",
+    "snapshots taken": "snapshot",
+    "gates released": "released",
+    "batches of changes by stream": "streamed",
+    "batches of taps sent": "sending",
+}
+"""What is counted of what readers say."""
+OFTEN: Final = (
+    "taps allowed",
+    "refused for the card's state",
+    "gates released",
+    "items that a power cut might take",
+    "items uploaded again",
+    "bases swapped",
+    "snapshots taken",
+    "batches of changes by stream",
+    "requests of the desk sent again",
+)
+"""What must have happened within ten runs, or they show little."""
+SELDOM: Final = (
+    "readers killed while they wrote a base",
+    "readers killed at a release",
+    "batches of changes by stream without Valkey",
+)
+"""What must have happened within two hundred."""
 
 
 class FaultError(AssertionError):
@@ -48,9 +80,8 @@ class Run:
         self.plan = plan(seed)
         self.happened: Counter[str] = Counter()
         self.where = world.folder / f"seed-{seed}"
-        self._chance = random.Random(f"rescard network {seed}")
         self._down: set[str] = set()
-        self._service_pid = 0
+        self._pids: dict[str, int] = {}
 
     async def go(self) -> Counter[str]:
         """Do it all. The folder of a run that went well is removed."""
@@ -60,11 +91,13 @@ class Run:
         name = f"faults_{self.seed}"
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.world.database(name))
-            self._settings = self.world.settings(name, free_port())
+            self._settings = {part: self.world.settings(name, free_port()) for part in SERVICES}
             self._url = self.world.postgres.url(name)
             self.links = {
-                link: await stack.enter_async_context(Link(self._settings.port, self._chance))
-                for link in (*READERS, "desk")
+                link: await stack.enter_async_context(
+                    Link(self._settings[part].port, random.Random(f"rescard network {self.seed} {link}"))
+                )
+                for link, part in SERVICE_BEHIND.items()
             }
             self.parties = {
                 reader: Party(
@@ -79,18 +112,19 @@ class Run:
             await self._hears.open()
             stack.push_async_callback(self._hears.close)
             council = self.world.council
-            self.desk = Desk(f"http://127.0.0.1:{self.links['desk'].port}", council.token, council.cards)
-            stack.push_async_callback(self.desk.close)
+            ways = [f"http://127.0.0.1:{self.links[desk].port}" for desk in DESKS]
+            self.desk, self.clerk = Desk(ways, council.token, council.cards), Clerk(self._url)
             stack.push_async_callback(self._end)
-            await self._start("service")
-            for reader in READERS:
-                await self._start(reader)
+            await asyncio.gather(*map(self._start, SERVICES))
+            await asyncio.gather(*map(self._start, READERS))
             at: Step | None = None
             try:
                 for at in self.plan:
                     await self._do(at)
                 at = None
                 problems = await self._peace()
+            except GoneError as error:
+                problems = [str(error)]
             except TimeoutError:
                 problems = [f"something never came at {at or 'the end'}: {await self._standing()}"]
         if problems:
@@ -103,11 +137,7 @@ class Run:
 
     async def _do(self, step: Step) -> None:
         self.happened[type(step).__name__.lower()] += 1
-        if isinstance(step, steps.Issue):
-            self.desk.issue(step.card, self.world.council.people[step.person])
-        elif isinstance(step, steps.Change):
-            self.desk.change(step.card, step.event)
-        elif isinstance(step, steps.Taps):
+        if isinstance(step, steps.Taps):
             await self._tap(step)
         elif isinstance(step, steps.Told):
             await self._told(step.reader)
@@ -121,8 +151,30 @@ class Run:
             self.happened[f"network: {step.harm}"] += 1
             self.links[step.link].disturb(step.harm, octets=step.octets, upwards=step.upwards)
         elif isinstance(step, steps.Heal):
-            self.links[step.link].heal()
+            self.links[step.link].heal(late=step.late)
+        elif isinstance(step, steps.Overhaul):
+            self.happened[f"overhaul: {step.what}"] += 1
+            self.clerk.begin(step)
+        else:
+            self._wish(step)
         await asyncio.sleep(0)
+
+    def _wish(self, step: Step) -> None:
+        desk = self.desk
+        if isinstance(step, steps.Issue):
+            desk.issue(step.card, self.world.council.people[step.person])
+        elif isinstance(step, steps.Change):
+            desk.change(step.card, step.event)
+        elif isinstance(step, steps.Succeed):
+            desk.succeed(step.card, step.event, step.successor)
+        elif isinstance(step, steps.Publish):
+            service = SERVICES_OF[step.area]
+            desk.wish(service, "PUT", f"/v1/services/{service}", {"document": edition(step.area, step.edition)})
+        elif isinstance(step, steps.Rename):
+            name = SITES[step.reader]
+            desk.wish(name, "PUT", f"/v1/sites/{name}", site(step.reader, step.edition))
+        elif isinstance(step, steps.Rotate):
+            desk.wish("keys", "POST", "/v1/keys/rotate", {"force": True, "reason": "x"})
 
     async def _tap(self, step: steps.Taps) -> None:
         party = self.parties[step.reader]
@@ -142,17 +194,26 @@ class Run:
 
     async def _kill_reader(self, step: steps.KillReader) -> None:
         party = self.parties[step.reader]
+        before, begun, lane = party.count(step.when), party.bases_begun, LANES[0]
+        if step.when == "base":
+            party.compact()
         if step.card in self.desk.cards:
-            before = party.count(step.when)
-            party.hold_up(LANES[0], self.desk.cards[step.card]["token"])
-            if step.when != "sent":
+            party.hold_up(lane, self.desk.cards[step.card]["token"])
+            if step.when == "released":
+                await party.said(step.when, before, instead=f"done {lane}")  # it may be refused
+            elif step.when not in ("sent", "base"):
                 await party.said(step.when, before)
+        if step.when == "base":
+            with suppress(TimeoutError):
+                await asyncio.wait_for(party.said(step.when, before), BASE_SECONDS)
         self.happened[f"reader: {step.how}"] += 1
         self._down.add(step.reader)
         await party.end(self.world.nursery, step.how, random.Random(step.harm))
+        self.happened["readers killed while they wrote a base"] += party.bases_begun > begun
+        self.happened["readers killed at a release"] += step.when == "released" and party.count("released") > before
 
     async def _kill(self, step: steps.Kill) -> None:
-        links = list(self.links.values())
+        links = [link for name, link in self.links.items() if step.part in ("postgres", "valkey", SERVICE_BEHIND[name])]
         upto = sum(link.passed for link in links) + step.octets
         try:
             async with asyncio.timeout(KILL_SECONDS):
@@ -167,28 +228,39 @@ class Run:
             pass
         self._down.add(step.part)
         self.happened[f"killed: {step.part}"] += 1
-        if step.part == "service":
-            await self.world.nursery.kill(self._service_pid)
+        if step.part in SERVICES:
+            await self.world.nursery.kill(self._pids.pop(step.part))
         elif step.part == "postgres":
             self.world.postgres.kill()
         else:
             self.world.valkey.kill()
+            self._valkey(away=True)
+
+    def _valkey(self, *, away: bool) -> None:
+        for party in self.parties.values():
+            party.without_valkey = away
+
+    def _broken(self, what: str) -> str | None:
+        return self.broken if self.broken is not None and FAULTS[self.broken].at == what else None
 
     async def _start(self, part: str) -> None:
         self._down.discard(part)
-        if part == "service":
-            self._service_pid = await self.world.start_service(self._settings, self.where / "service.log")
+        if part in SERVICES:
+            self._pids[part] = await self.world.start_service(
+                self._settings[part], self.where / f"{part}.log", broken=self._broken("service")
+            )
         elif part == "postgres":
             await asyncio.to_thread(self.world.postgres.start)
         elif part == "valkey":
             await asyncio.to_thread(self.world.valkey.start)
+            self._valkey(away=False)
         else:
             await self.parties[part].start(
                 self.world.nursery,
                 service=f"http://127.0.0.1:{self.links[part].port}",
                 port=self._hears.port,
                 lanes=LANES,
-                broken=self.broken,
+                broken=self._broken("reader"),
             )
 
     # -- peace --
@@ -196,29 +268,40 @@ class Run:
     async def _peace(self) -> list[str]:
         """Everything up and the network well: wait until nothing is under way, then see whether it adds up."""
         for link in self.links.values():
-            link.heal()
-        for part in ("postgres", "valkey", "service", *READERS):
+            link.heal(late=True)
+        for part in ("postgres", "valkey", *SERVICES, *READERS):
             if part in self._down:
                 await self._start(part)
         async with asyncio.timeout(PATIENCE):
             await self.desk.done()
+            await self.clerk.done()
             while True:
                 # The database after the readers: what they have handed over by then is in it.
-                states = {name: await party.state({}) for name, party in self.parties.items()}
+                seen = {name: await party.state({}) for name, party in self.parties.items()}
                 truth = await Truth.read(self._url)
-                if all(not state["waiting"] and state["numbers"] == truth.heads for state in states.values()):
+                if all(not state["waiting"] and state["places"] == truth.places for state in seen.values()):
                     break
                 await asyncio.sleep(REST_SECONDS)
-        return [*self.desk.problems, *truth.problems(list(self.parties.values())), *await self._caches(truth)]
+        for party in self.parties.values():
+            party.count_releases()
+        return [
+            *self.desk.problems,
+            *self.clerk.problems,
+            *truth.problems(list(self.parties.values()), self.desk, self.plan),
+            *await self._caches(truth),
+        ]
 
     async def _caches(self, truth: Truth) -> list[str]:
         problems = []
+        snapshots = await fresh_snapshots(self._url, FEEDS)
         units = {feed: sum(f"wcc/{entry['area']}" == feed for entry in truth.entries) for feed in FEEDS}
         for name, party in self.parties.items():
             state = await party.state({feed: [list(row) for row in rows] for feed, rows in truth.rows.items()})
             problems += [f"reader {name}: {differs}" for differs in state["differs"]]
-            if state["units"] != units:
-                problems.append(f"reader {name} counts the units {state['units']}, the ledger {units}")
+            for feed, contents in state["contents"].items():
+                problems += [f"reader {name}, {feed}: {told}" for told in differences(contents, snapshots[feed])]
+                if len(contents["units"]) != units[feed]:
+                    problems.append(f"reader {name} counts {len(contents['units'])} units in {feed}, not {units[feed]}")
             if state["lost"] or state["parked"]:
                 problems.append(f"reader {name} has lost {state['lost']} and parked {state['parked']} taps")
             if state["aside"] and not party.rotten:
@@ -240,11 +323,10 @@ class Run:
     async def _end(self) -> None:
         """Leave nothing behind, and the shared servers up."""
         await self.desk.close()
-        for party in self.parties.values():
-            if party.pid is not None:
-                await self.world.nursery.kill(party.pid)
-        if "service" not in self._down and self._service_pid:
-            await self.world.nursery.kill(self._service_pid)
+        await self.clerk.close()
+        for pid in [*(party.pid for party in self.parties.values()), *self._pids.values()]:
+            if pid is not None:
+                await self.world.nursery.kill(pid)
         for part in ("postgres", "valkey"):
             if part in self._down:
                 await self._start(part)
@@ -259,4 +341,8 @@ class Run:
         self.happened["items that a power cut might take"] += sum(each.excused for each in kept)
         self.happened["octets through the bad network"] += sum(link.passed for link in self.links.values())
         self.happened["requests of the desk sent again"] += self.desk.repeats
+        for party in self.parties.values():
+            self.happened += party.happened
+            for what, said in SAID.items():
+                self.happened[what] += party.count(said)
         self.happened["milliseconds"] += round(seconds * 1000)

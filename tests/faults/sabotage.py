@@ -1,18 +1,29 @@
-"""Faults put into a reader on purpose, which the suite must find: what proves that it can fail."""
+"""Faults put into a reader or the service on purpose, which the suite must find: what proves that it can fail."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
 
+import msgspec
+
+import cardservice.api.server
+import readers.feedstore
 import readers.outbox
 from entitlements.model import CardState
-from entitlements.wire.feed import CardChange
+from entitlements.wire.feed import CardChange, ServiceChange
+from entitlements.wire.taps import Passage, TapItem
 from readers.cache import FeedCache
 from readers.changes import AnyChange, CardRow
 from readers.database import Database
 from readers.jotter import Jotter
 from readers.journal import Journal
+from readers.outbox import Outbox, Stored
+
+LATE_SECONDS: Final = 0.05
+"""How late a tap comes to the outbox of a hasty reader, and how slow the database of one without a jotter is."""
 
 
 def _unsynced() -> None:
@@ -28,6 +39,13 @@ def _unsynced() -> None:
 def _unjotted() -> None:
     """What was shown is in memory only until the database has it, which here is slow."""
     Jotter.write = lambda self, number, body: None  # type: ignore[method-assign]
+    whole = Outbox._write_locked
+
+    async def slow(self: Outbox) -> None:
+        await asyncio.sleep(LATE_SECONDS)
+        await whole(self)
+
+    Outbox._write_locked = slow  # type: ignore[method-assign]
 
 
 def _forgetful() -> None:
@@ -45,34 +63,105 @@ def _lenient() -> None:
 
     def lenient(self: FeedCache, change: AnyChange) -> None:
         if isinstance(change, CardRow | CardChange) and change.state is not CardState.REVOKED:
-            import msgspec
-
             change = msgspec.structs.replace(change, state=CardState.ACTIVE)
         whole(self, change)
 
     FeedCache.apply_one = lenient  # type: ignore[method-assign]
 
 
+def _hasty() -> None:
+    """The gate is released a while before the outbox has the tap."""
+    from tests.faults.telling import TellingOutbox
+
+    whole = TellingOutbox.add
+
+    def late(self: TellingOutbox, item: TapItem) -> None:
+        asyncio.get_running_loop().call_later(LATE_SECONDS, whole, self, item)
+
+    TellingOutbox.add = late  # type: ignore[method-assign]
+
+
+def _blurred() -> None:
+    """Whoever did not walk through in time is stored as having walked through, and the other way round."""
+    whole = readers.outbox.Outbox.add
+
+    def blurred(self: Outbox, item: TapItem) -> None:
+        if isinstance(item, Passage):
+            item = msgspec.structs.replace(item, result="timed_out" if item.result == "passed" else "passed")
+        whole(self, item)
+
+    readers.outbox.Outbox.add = blurred  # type: ignore[method-assign]
+
+
+def _unread() -> None:
+    """A document that was published anew is passed over."""
+    whole = FeedCache.apply_one
+
+    def passing(self: FeedCache, change: AnyChange) -> None:
+        before = dict(self.contents.services)
+        whole(self, change)
+        if isinstance(change, ServiceChange):
+            self.contents.services = before
+
+    FeedCache.apply_one = passing  # type: ignore[method-assign]
+
+
+def _folded() -> None:
+    """A new base is written without the last row that was to go into it."""
+    whole = readers.feedstore._patch
+
+    def short(old: Any, folded: dict[int, int], cards: int) -> Any:
+        return whole(old, dict(list(folded.items())[:-1]), cards)
+
+    readers.feedstore._patch = short
+
+
+def _twice() -> None:
+    """The service does not know a request again that was answered before."""
+
+    async def anew(endpoint: Any, call: Any, arguments: Any, raw: bytes) -> Any:
+        return cardservice.api.server._reply(endpoint, await endpoint.handler(call, **arguments))
+
+    cardservice.api.server._once = anew
+
+
 def _losing() -> None:
-    """Of a batch that the service answered, one more item than it took is removed."""
-    whole = readers.outbox._settle
+    """Of what the service answered, one more item than it took is removed."""
+    whole = Outbox.settle
 
-    def losing(connection: Any, done: Any, rejected: Any, at: int) -> None:
-        whole(connection, done, rejected, at)
-        connection.execute("DELETE FROM waiting WHERE seq = (SELECT min(seq) FROM waiting)")
+    async def losing(self: Outbox, done: Sequence[Stored], rejected: Any, at: int) -> None:
+        known = {item.seq for item in done}
+        more = [item for item in await self.oldest() if item.seq not in known]
+        await whole(self, [*done, *more[:1]], rejected, at)
 
-    readers.outbox._settle = losing
+    Outbox.settle = losing  # type: ignore[method-assign]
 
 
-FAULTS: Final[dict[str, Callable[[], None]]] = {
-    "unsynced": _unsynced,
-    "unjotted": _unjotted,
-    "forgetful": _forgetful,
-    "lenient": _lenient,
-    "losing": _losing,
+@dataclass(frozen=True)
+class Fault:
+    """How a process is broken, and the sentence by which the suite must find it."""
+
+    put_in: Callable[[], None]
+    found_by: str
+    at: Literal["reader", "service"] = "reader"
+
+
+FAULTS: Final = {
+    "unsynced": Fault(_unsynced, r"(tap|passage) \S+ of reader \w is lost: said to be on disk"),
+    "unjotted": Fault(
+        _unjotted, r"(tap|passage) \S+ of reader \w is lost: not on disk yet when the reader ended by (kill|rot)"
+    ),
+    "losing": Fault(_losing, r"(tap|passage) \S+ of reader \w is lost: said to be on disk"),
+    "blurred": Fault(_blurred, r"passage \S+ is stored as .*'timed_out'.* and was made as .*'passed'"),
+    "hasty": Fault(_hasty, r"lane \d was released \d times without a tap in the outbox"),
+    "forgetful": Fault(_forgetful, r"it had applied \d+ of \S+ and is back at \d+"),
+    "lenient": Fault(_lenient, r"a card that was '(suspended|lost|replaced)' as of change \d+ was let in"),
+    "unread": Fault(_unread, r"services \S+ is .*, in a fresh snapshot it is"),
+    "folded": Fault(_folded, r"rows \d+ is .*, in a fresh snapshot it is"),
+    "twice": Fault(_twice, r"\d+ more cards were issued than were wished for|POST \S+ was answered 409", "service"),
 }
 
 
 def sabotage(name: str) -> None:
     """Break this process in one way."""
-    FAULTS[name]()
+    FAULTS[name].put_in()

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from cardservice.embedded.postgres import EmbeddedPostgres
 from cardservice.migrations import migrate
@@ -77,8 +78,21 @@ class _Desk:
 async def test_a_killed_database_costs_a_retry_and_no_card_is_lost_or_issued_twice(
     postgres: EmbeddedPostgres, fragile: Service
 ):
-    enough = asyncio.Event()
     desks = [_Desk(fragile, number) for number in range(DESKS)]
+    with capture_logs() as logs:
+        await _kill_amid_work(postgres, fragile, desks)
+    refusals = [refusal for desk in desks for refusal in desk.refusals]
+    assert {(refusal["http"], refusal["code"]) for refusal in refusals} == {(503, "database_away")}
+    async with fragile.http.get(f"{fragile.url}/readyz") as response:
+        assert response.status == 200
+    said = [(line["log_level"], line["event"]) for line in logs]
+    assert ("warning", "no hints through the database while it is away") in said
+    assert ("warning", "what the answer needs is away") in said
+    await _check_books(postgres.url(), [card for desk in desks for card in desk.cards])
+
+
+async def _kill_amid_work(postgres: EmbeddedPostgres, fragile: Service, desks: list[_Desk]) -> None:
+    enough = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for desk in desks:
             group.create_task(desk.work(enough))
@@ -100,11 +114,6 @@ async def test_a_killed_database_costs_a_retry_and_no_card_is_lost_or_issued_twi
         await asyncio.to_thread(postgres.start)
         await asyncio.gather(*(desk.issued.wait() for desk in desks))
         enough.set()
-    refusals = [refusal for desk in desks for refusal in desk.refusals]
-    assert {(refusal["http"], refusal["code"]) for refusal in refusals} == {(503, "database_away")}
-    async with fragile.http.get(f"{fragile.url}/readyz") as response:
-        assert response.status == 200
-    await _check_books(postgres.url(), [card for desk in desks for card in desk.cards])
 
 
 async def _check_books(url: str, cards: list[dict[str, Any]]) -> None:

@@ -56,7 +56,7 @@ def test_what_cannot_be_done_is_told_in_words_and_not_in_a_traceback(
 
 
 def test_every_command_explains_itself() -> None:
-    for command in ("run", "enrol", "status", "roll-key"):
+    for command in ("run", "enrol", "status", "roll-key", "parked"):
         result = CliRunner().invoke(main, [command, "--help"])
         assert result.exit_code == 0
         assert "--config" in result.output

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from entitlements.credential.keys import SigningKey
 from entitlements.model import CardState, TenantId
@@ -170,10 +172,15 @@ async def test_changes_of_another_past_are_not_put_on_ours_even_when_their_numbe
 async def test_half_a_snapshot_is_refused_and_fetched_again(service: FakeService, tmp_path: Path, how: str) -> None:
     card = service.council.issue(in_snapshot=True)
     service.broken_parts = [how, "", how]
-    async with running(site_settings(service.url, tmp_path), Devices()) as daemon:
-        await ready(daemon)
-        assert state(daemon, card) is CardState.ACTIVE
+    with capture_logs() as logs:
+        async with running(site_settings(service.url, tmp_path), Devices()) as daemon:
+            await ready(daemon)
+            assert state(daemon, card) is CardState.ACTIVE
     assert service.snapshots_given >= 3
+    said = [line for line in logs if line["event"] == "a feed cannot be brought up to date now"]
+    assert (said[0]["log_level"], said[0]["feed"]) == ("warning", "wcc/leisure")
+    sentence = {"half": r"\d+ octets came of a part of \d+", "other": r"SHA-256"}[how]
+    assert re.search(sentence, said[0]["problem"]), said[0]["problem"]
 
 
 async def test_a_part_that_broke_off_is_taken_up_where_it_broke(service: FakeService, tmp_path: Path) -> None:
@@ -329,7 +336,15 @@ async def test_a_cache_damaged_while_the_reader_was_off_is_rebuilt(
     # What is in the header is found at the start, the others when they are used or checked.
     data[{"header": 20, "profiles": rows - 4096, "rows": rows + 3}.get(where, 0)] ^= 0x40
     base.write_bytes(data[: {"half gone": len(data) // 2, "empty": 0}.get(where, len(data))])
-    async with running(settings, Devices(), code=None) as daemon:
-        await until(lambda: list(base.parent.glob("*.damaged-*")))
-        await ready(daemon)
-        await until(lambda: state(daemon, card) is CardState.ACTIVE)
+    with capture_logs() as logs:
+        async with running(settings, Devices(), code=None) as daemon:
+            await until(lambda: list(base.parent.glob("*.damaged-*")))
+            await ready(daemon)
+            await until(lambda: state(daemon, card) is CardState.ACTIVE)
+    said = [line for line in logs if line["event"].startswith("the cache file is damaged")]
+    assert [(line["log_level"], line["event"]) for line in said] == [
+        ("error", "the cache file is damaged; it is set aside and will be rebuilt from a snapshot")
+    ]
+    assert said[0]["feed"] == "wcc/leisure"
+    assert said[0]["problem"]
+    assert Path(said[0]["kept"]) in list(base.parent.glob("*.damaged-*"))

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from cardservice.embedded.valkey import EmbeddedValkey
 from cardservice.settings import Settings
@@ -57,10 +58,15 @@ async def test_a_second_use_is_still_refused_by_this_process_when_valkey_is_kill
     async with shared(valkey.url) as one:
         assert await one.first_sight("a", 60)
         valkey.kill()
-        assert await one.first_sight("b", 60)
-        assert not await one.first_sight("b", 60)
-        assert not one.connected
-        await one.hint("channel", "nobody hears")
+        with capture_logs() as logs:
+            assert await one.first_sight("b", 60)
+            assert not await one.first_sight("b", 60)
+            assert not one.connected
+            await one.hint("channel", "nobody hears")
+        assert [(line["log_level"], line["event"]) for line in logs] == [
+            ("warning", "Valkey does not answer; this process counts alone for a while")
+        ], "said once, not with each request"
+        assert logs[0]["error"]
 
 
 async def test_memory_stays_bounded_without_valkey(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from entitlements.model import Outcome
 from entitlements.wire.taps import Tap, TapBatch, TapBatchReply, TapResult
@@ -195,14 +196,23 @@ async def test_on_a_full_disk_taps_stay_in_memory_loudly_and_are_written_when_th
     async with opened(tmp_path) as outbox:
         disk = FullDisk(outbox)
         await disk.fill()
-        for _ in range(500):
-            outbox.add(tap())
-        await until_problem(outbox)
-        assert "the disk is full" in str(outbox.problem)
-        assert outbox.waiting == 500
-        await disk.free()
-        await outbox.durable()
+        with capture_logs() as logs:
+            for _ in range(500):
+                outbox.add(tap())
+            await until_problem(outbox)
+            assert "the disk is full" in str(outbox.problem)
+            assert outbox.waiting == 500
+            await disk.free()
+            await outbox.durable()
+            while outbox.problem is not None:  # noqa: ASYNC110 -- the writer's next step, which says no event
+                await asyncio.sleep(0)
         assert (outbox.waiting, outbox.in_memory, outbox.lost) == (500, 0, 0)
+    said = [(line["log_level"], line["event"], line.get("problem", line.get("was"))) for line in logs]
+    full = "the disk is full: 500 taps are kept in memory only"
+    assert said == [
+        ("critical", "taps cannot be written to disk; gates go on", full),
+        ("warning", "taps are written to disk again", full),
+    ]
     async with opened(tmp_path) as outbox:
         assert outbox.waiting == 500
 
