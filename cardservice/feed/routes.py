@@ -70,7 +70,7 @@ class StreamQuery(ApiModel):
     feed: list[Annotated[str, Field(pattern=PLACE)]] = Field(
         min_length=1,
         max_length=MAX_FEEDS,
-        description="`tenant/area:EPOCH:N:AT`, once for each feed: every change up to N is there, which was written at AT.",
+        description="`tenant/area:EPOCH:N:AT`, once for each feed: all changes up to N are there, N of time AT.",
     )
 
 
