@@ -18,8 +18,8 @@ CardOrToken = Annotated[
     Field(
         min_length=11,
         max_length=2000,
-        pattern=r"^([A-Za-z0-9_.-]+|RP1:[0-9A-Z $%*+./:-]+)$",
-        description="The code of a card, or its id.",
+        pattern=r"^([A-Za-z0-9_.-]+|R[CP]1:[0-9A-Z $%*+./:-]+)$",
+        description="The code of a card (a JWT, `RP1:` or live `RC1:` text), or its id.",
     ),
 ]
 
@@ -28,7 +28,11 @@ class SpendRequest(ApiModel):
     """Something that shall be paid from a budget."""
 
     service: ServiceName
-    card: CardOrToken = Field(description="Of the holder: the code of the card (a JWT, or `RP1:` text), or its id.")
+    card: CardOrToken = Field(
+        description="Of the holder: the code of the card (a JWT, `RP1:` text, or the live `RC1:` text of a phone), or "
+        "its id. A live code pays once. An id proves nothing, so it pays only where the service does not say how a "
+        "card must be presented. Chips and rotating codes are not taken at a till."
+    )
     site: AccountName
     amount_pence: int = Field(ge=1, le=MAX_PENCE)
     item: AccountName | None = None
