@@ -10,9 +10,8 @@ from pydantic import Field
 
 from cardservice.api.models import ApiModel, Page
 from cardservice.ledger.models import AccountName, ServiceName, Text
+from entitlements.service import MAX_SPEND_PENCE
 
-MAX_PENCE = 10_000_000
-"""A hundred thousand pounds: more in one movement is a slip of the keyboard."""
 CardOrToken = Annotated[
     str,
     Field(
@@ -34,7 +33,7 @@ class SpendRequest(ApiModel):
         "card must be presented. Chips and rotating codes are not taken at a till."
     )
     site: AccountName
-    amount_pence: int = Field(ge=1, le=MAX_PENCE)
+    amount_pence: int = Field(ge=1, le=MAX_SPEND_PENCE)
     item: AccountName | None = None
     confirmed: bool = Field(default=False, description="Whoever presents the card has confirmed the amount.")
     presented_by: CardOrToken | None = Field(default=None, description="Of a delegate who acts for the holder.")
@@ -90,7 +89,7 @@ class Topup(ApiModel):
     service: ServiceName
     person_id: UUID
     amount_pence: int = Field(
-        ge=-MAX_PENCE, le=MAX_PENCE, description="Below zero takes back what is not spent. Not 0."
+        ge=-MAX_SPEND_PENCE, le=MAX_SPEND_PENCE, description="Below zero takes back what is not spent. Not 0."
     )
     reason: Text
 
