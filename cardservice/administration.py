@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
-from cardservice.api.auth import create_token
+from cardservice.api.auth import PERSON_PATTERN, create_token
 from cardservice.catalogue.tenants import create_tenant
 from cardservice.db import ALL_TENANTS, Connection, Database, queries
 from cardservice.errors import RefusedError
@@ -35,19 +36,30 @@ async def add_tenant(settings: Settings, *, tenant: str, name: str, timezone: st
         raise RefusedError(detail=f"there is a council {tenant} already") from error
 
 
-async def add_token(settings: Settings, *, tenant: str, label: str, roles: Sequence[str], expires_at: datetime) -> str:
+async def add_token(
+    settings: Settings,
+    *,
+    tenant: str,
+    label: str,
+    roles: Sequence[str],
+    expires_at: datetime,
+    person: str | None = None,
+) -> str:
     """Create an API token for a council, or for the platform (``*``), and give it.
 
     Raises:
-        RefusedError: there is no such council.
+        RefusedError: there is no such council, or the person is not named as one can be.
     """
+    if person is not None and re.fullmatch(PERSON_PATTERN, person) is None:
+        raise RefusedError(
+            detail="a person is a staff number, sign-in name or mail address: letters, digits and . _ @ + -"
+        )
+    held: dict[str, Any] = {"label": label, "person": person and person.lower(), "roles": sorted(set(roles))}
     async with _transaction(settings, tenant) as conn:
         if tenant != ALL_TENANTS and not await queries().api.tenant_exists(conn, tenant=tenant):
             raise RefusedError(detail=f"there is no council {tenant}; add it with `cardservice tenant add`")
-        token_id, token = await create_token(
-            conn, tenant=tenant, label=label, roles=sorted(set(roles)), expires_at=expires_at
-        )
-        await _audit(conn, tenant, "token.created", f"token:{token_id}", label=label, roles=sorted(set(roles)))
+        token_id, token = await create_token(conn, tenant=tenant, expires_at=expires_at, **held)
+        await _audit(conn, tenant, "token.created", f"token:{token_id}", **held)
     return token
 
 

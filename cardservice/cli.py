@@ -151,17 +151,24 @@ def token() -> None:
 @click.option("--tenant", "tenant_id", help="The council it is for.")
 @click.option("--platform", is_flag=True, help="For the platform itself: it names its council in each request.")
 @click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, required=True, help="May be repeated.")
-@click.option("--label", required=True, help="Whose it is; it names the caller in the audit.")
+@click.option("--label", required=True, help="What it is for; it names the token in the audit.")
+@click.option("--person", help="Whose it is: a staff number or mail address. The same for all tokens of one person.")
 @click.option("--days", type=click.IntRange(1, 730), default=90, show_default=True, help="How long it is good.")
-def token_create(tenant_id: str | None, platform: bool, roles: tuple[str, ...], label: str, days: int) -> None:
-    """Create an API token and print it; only its hash is kept."""
+def token_create(
+    tenant_id: str | None, platform: bool, roles: tuple[str, ...], label: str, person: str | None, days: int
+) -> None:
+    """Create an API token and print it; only its hash is kept.
+
+    Whoever approves a service must not have written it. Without --person the label stands for the person.
+    """
     from cardservice.administration import add_token
     from cardservice.settings import load_settings
 
     if (tenant_id is None) != platform:
         raise click.UsageError("Say --tenant ID or --platform.")
     expires_at = datetime.now(UTC) + timedelta(days=days)
-    made = add_token(load_settings(), tenant=tenant_id or PLATFORM, label=label, roles=roles, expires_at=expires_at)
+    tenant = tenant_id or PLATFORM
+    made = add_token(load_settings(), tenant=tenant, label=label, person=person, roles=roles, expires_at=expires_at)
     click.echo(_run(made))
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from entitlements.builders import Faults, build
 from entitlements.errors import DocumentError, Problem
+from entitlements.jsonfaults import shortened
 from entitlements.jsontext import TextError, line_of, lines, read_json
 from entitlements.service import ServiceDocument
 from entitlements.shapes import check, pointer_step, schema
@@ -74,7 +75,9 @@ def parse_services(value: Any, *, bases: Mapping[str, Any] | None = None) -> lis
     for root, document in zip(roots, documents, strict=True):
         name = document.get("id") if isinstance(document, dict) else None
         if isinstance(name, str) and name in ids:
-            problems.append(_problem(f"{root}/id", f"the id {name} stands twice", "Give each service its own id."))
+            problems.append(
+                _problem(f"{root}/id", f"the id {shortened(name)} stands twice", "Give each service its own id.")
+            )
         ids.append(name if isinstance(name, str) else None)
         if isinstance(name, str):
             known[name] = document
@@ -139,7 +142,7 @@ def _extended(document: Any, known: Mapping[str, Any], problems: list[Problem], 
     patch = document.get("patch", {})
     if not isinstance(base, str) or base not in known:
         advice = f"Name one of: {', '.join(sorted(known)) or 'no document is known'}."
-        problems.append(_problem("/extends", f"there is no service {base!r} to extend", advice))
+        problems.append(_problem("/extends", f"there is no service {shortened(repr(base))} to extend", advice))
         return document
     if not isinstance(patch, dict):
         problems.append(_problem("/patch", "a merge patch is an object", "Write what differs as an object."))

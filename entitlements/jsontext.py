@@ -7,11 +7,10 @@ import re
 from typing import Any
 
 from entitlements.errors import Problem
+from entitlements.jsonfaults import MAX_DEPTH, first_fault
 
 MAX_TEXT = 16 * 1024 * 1024
 """Characters of JSON read in one go: ten thousand service documents; anything longer is a mistake or an attack."""
-MAX_DEPTH = 64
-"""Nesting allowed; the deepest honest condition seen has six levels."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -30,26 +29,23 @@ def read_json(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        TextError: not JSON, a key twice in one object, NaN or Infinity, nested too deep, or too long.
+        TextError: not JSON, a key twice in one object, NaN, Infinity or a number beyond all bounds, half a
+            character, nested too deep, or too long. All but the last say the line.
     """
     if len(text) > MAX_TEXT:
         raise _fault(f"the text has {len(text)} characters", f"Keep it below {MAX_TEXT}.")
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
         if _depth(value) > MAX_DEPTH:
-            raise _fault(f"it is nested deeper than {MAX_DEPTH}", "Flatten it.")
-        value_text = json.dumps(value, ensure_ascii=False)
-        value_text.encode("utf-8")
+            raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except json.JSONDecodeError as error:
         raise _fault(f"it is not JSON: {error.msg} (column {error.colno})", "Correct it.", error.lineno) from None
-    except RecursionError:
-        raise _fault(f"it is nested deeper than {MAX_DEPTH}", "Flatten it.") from None
-    except UnicodeEncodeError:
-        raise _fault("it holds half a character (a lone surrogate)", "Write the whole character.") from None
-    except TextError:
-        raise
-    except ValueError as error:
-        raise _fault(f"it is not JSON: {error}", "Correct it.") from None
+    except (ValueError, RecursionError) as error:  # a lone surrogate among them: UnicodeEncodeError
+        found = first_fault(text)
+        if found is None:
+            raise _fault(f"it is not JSON: {error}", "Correct it.") from None
+        raise _fault(found.message, found.advice, found.line) from None
     return value
 
 
@@ -60,9 +56,7 @@ def _fault(message: str, advice: str, line: int | None = None) -> TextError:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _fault(f"the key {json.dumps(twice)} stands twice in one object", "Keep one of them.")
+        raise ValueError("a key stands twice in one object")
     return found
 
 

@@ -29,6 +29,9 @@ ONLY_WHERE_NAMED = frozenset(("totp", "uid"))
 copy: only for services whose document names them."""
 PRESENTATION_KINDS = ACCEPTED_UNASKED | ONLY_WHERE_NAMED
 
+MAX_SPEND_PENCE = 10_000_000
+"""A hundred thousand pounds: more in one payment is a slip of the keyboard, and no till takes it."""
+
 
 # --- who ---
 

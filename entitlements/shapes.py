@@ -17,6 +17,7 @@ from typing import Any
 
 from entitlements.durations import parse_date, parse_instant
 from entitlements.errors import Problem
+from entitlements.jsonfaults import shortened
 
 _TYPES: dict[str, Callable[[Any], bool]] = {
     "object": lambda value: isinstance(value, dict),
@@ -25,6 +26,14 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
+}
+_IN_WORDS = {
+    "object": "an object",
+    "array": "a list",
+    "string": "a text",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "null": "null",
 }
 _FORMATS: dict[str, Callable[[str], object]] = {"date": parse_date, "date-time": parse_instant}
 
@@ -89,17 +98,15 @@ class _Check:
         if kinds is not None:
             kinds = [kinds] if isinstance(kinds, str) else kinds
             if not any(_TYPES[kind](value) for kind in kinds):
-                wanted = " or ".join(kinds)
-                self._report(
-                    pointer, f"{_show(value)} is not of type {wanted}", hint or f"Write a value of type {wanted}."
-                )
+                wanted = " or ".join(_IN_WORDS[kind] for kind in kinds)
+                self._report(pointer, f"{_show(value)} is not {wanted}", hint or f"Write {wanted}.")
                 return False
         if isinstance(value, str):
             return self._string(value, node, pointer, hint)
         if isinstance(value, int) and not isinstance(value, bool):
             low, high = node.get("minimum"), node.get("maximum")
             if (low is not None and value < low) or (high is not None and value > high):
-                self._report(pointer, f"{value} is out of range", f"Write a whole number from {low} to {high}.")
+                self._report(pointer, f"{_show(value)} is out of range", f"Write a whole number from {low} to {high}.")
         return True
 
     def _string(self, value: str, node: SchemaNode, pointer: str, hint: str) -> bool:
@@ -140,12 +147,15 @@ class _Check:
 
     def _array(self, value: list[Any], node: SchemaNode, pointer: str) -> None:
         if not node.get("minItems", 0) <= len(value) <= node.get("maxItems", len(value)):
-            self._report(pointer, f"the list has {len(value)} entries", f"Give 1 to {node.get('maxItems')} entries.")
+            told = f"the list has {len(value)} entries" if value else "the list is empty"
+            self._report(pointer, told, f"Give 1 to {node.get('maxItems')} entries.")
         if node.get("uniqueItems"):
             seen = [json.dumps(item, sort_keys=True) for item in value]
             for index, text in enumerate(seen):
                 if text in seen[:index]:
-                    self._report(pointer + pointer_step(index), f"{text} is there twice", "Remove one of them.")
+                    self._report(
+                        pointer + pointer_step(index), f"{shortened(text)} is there twice", "Remove one of them."
+                    )
         items = node.get("items")
         if items is not None:
             for index, item in enumerate(value):
@@ -180,12 +190,13 @@ class _Check:
         required = branch.get("required", [])
         if isinstance(value, dict) and required:
             return (0 if required[0] in value else 1, len(found))
+        if branch.get("type") in _TYPES and not _TYPES[branch["type"]](value):
+            return (2, len(found))  # an empty list is nearer to a list of names than to a name
         return (1 if any(problem.pointer == pointer for problem in found) else 0, len(found))
 
 
 def _show(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(json.dumps(value, ensure_ascii=False))
 
 
 def _suggest(key: str, known: Mapping[str, object]) -> str:

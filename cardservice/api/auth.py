@@ -20,6 +20,8 @@ from cardservice.errors import ApiProblem
 from cardservice.platform import Platform
 
 TOKEN_PREFIX: Final = "rsc_"  # noqa: S105 - the public prefix that lets secret scanners find a leaked token
+PERSON_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}$"
+"""A staff number, sign-in name or mail address: no space and no other alphabet, so that two cannot look like one."""
 TENANT_HEADER: Final = "Rescard-Tenant"
 """A token of the platform names here the tenant that it acts for."""
 
@@ -29,12 +31,22 @@ def _digest(token: str) -> bytes:
 
 
 async def create_token(
-    conn: Connection, *, tenant: str, label: str, roles: Iterable[str], expires_at: datetime
+    conn: Connection, *, tenant: str, label: str, roles: Iterable[str], expires_at: datetime, person: str | None = None
 ) -> tuple[str, str]:
-    """Store a new token for ``tenant`` (``*``: the platform): ``(token_id, token)``; the token is shown only once."""
+    """Store a new token for ``tenant`` (``*``: the platform): ``(token_id, token)``; the token is shown only once.
+
+    Args:
+        person: whose it is, as :data:`PERSON_PATTERN` in lower case; ``None`` for a machine's.
+    """
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     token_id = await queries().api.add_token(
-        conn, tenant=tenant, token_sha256=_digest(token), label=label, roles=list(roles), expires_at=expires_at
+        conn,
+        tenant=tenant,
+        token_sha256=_digest(token),
+        label=label,
+        person=person,
+        roles=list(roles),
+        expires_at=expires_at,
     )
     return str(token_id), token
 
@@ -77,7 +89,7 @@ async def staff_actor(platform: Platform, token: str, tenant: str | None) -> Act
     row = await queries().api.find_token(look, token_sha256=digest)
     if row is None:
         raise _sign_in("Bearer", "This token is unknown, expired or revoked.")
-    own = row["tenant"]
+    own, person = row["tenant"], row["person"]
     if own == ALL_TENANTS:
         if tenant is not None and not tenant.isascii():
             raise ApiProblem(404, "tenant_not_found", "There is no such tenant.")
@@ -88,7 +100,8 @@ async def staff_actor(platform: Platform, token: str, tenant: str | None) -> Act
     elif tenant is not None and tenant != own:
         raise ApiProblem(403, "other_tenant", "This token belongs to another tenant.")
     actor = Actor(
-        name=f"token:{row['label']}",
+        name=f"token:{row['label']}" if person is None else f"person:{person} token:{row['label']}",
+        person=person,
         tenant=tenant if own == ALL_TENANTS and tenant is not None else own,
         roles=frozenset(row["roles"]),
     )

@@ -19,13 +19,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """Who calls. ``name`` goes into the audit: ``token:<label>``, ``reader:<id>`` or ``public``."""
+    """Who calls. ``name`` goes into the audit: ``token:<label>``, ``person:<person> token:<label>`` where the token
+    says whose it is, ``reader:<id>`` or ``public``.
+    """
 
     name: str
     tenant: str
     roles: frozenset[str] = frozenset()
+    person: str | None = None
+    """Whose token it is, where it says so."""
     reader: dict[str, Any] | None = None
     """The reader's row when a reader calls."""
+
+    @property
+    def author(self) -> str:
+        """By whom something is written or approved: a person, or a token's label where it names none."""
+        return self.name if self.person is None else f"person:{self.person}"
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two of :attr:`Actor.author` are one person. A label stands for the person where its token names none."""
+    return _whose(one) == _whose(other)
+
+
+def _whose(author: str) -> str:
+    return author.partition(":")[2].strip().casefold()
 
 
 class Work(Protocol):

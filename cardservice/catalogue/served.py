@@ -11,7 +11,14 @@ import re
 from typing import Final
 
 from cardservice.errors import ApiProblem
-from entitlements.service import PRESENTATION_KINDS, Balance, Presentation, ServiceDocument, rule_kinds
+from entitlements.service import (
+    PRESENTATION_KINDS,
+    Balance,
+    Presentation,
+    ServiceDocument,
+    accepted_presentations,
+    rule_kinds,
+)
 
 AREA: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 """Names of service areas: they stand in names of feeds, in addresses and in names of files at the gates."""
@@ -52,6 +59,9 @@ SERVED_KINDS: Final = frozenset(
         "offline.bookings",
     }
 )
+AT_A_TILL: Final = frozenset({"static", "live"})
+"""What can be shown where money is spent: counters of chips and rotating codes are kept at the sites, so the service
+could not tell one that was used there."""
 
 
 def refuse_unserved(document: ServiceDocument) -> None:
@@ -74,6 +84,15 @@ def refuse_unserved(document: ServiceDocument) -> None:
             extra={"kinds": ["limits.balance"]},
         )
     _refuse_unknown_presentations(document)
+    why = unpayable(document)
+    if why is not None:
+        raise ApiProblem(
+            422,
+            "rule_kind_not_served",
+            f"This cannot be held: {why}.",
+            fields=[{"at": "/document/requires", "problem": why}],
+            extra={"kinds": ["requires.presentation"]},
+        )
     missing = sorted(rule_kinds(document) - SERVED_KINDS)
     if not missing:
         return
@@ -88,6 +107,14 @@ def refuse_unserved(document: ServiceDocument) -> None:
         fields=fields,
         extra={"kinds": missing},
     )
+
+
+def unpayable(document: ServiceDocument) -> str | None:
+    """Why nobody could ever pay by a service, if so."""
+    spends = any(isinstance(limit, Balance) for limit in document.limits)
+    if not spends or accepted_presentations(document) & AT_A_TILL:
+        return None
+    return "a till takes a card’s printed code (static) or the live code of a phone (live), and this allows neither"
 
 
 def _refuse_unknown_presentations(document: ServiceDocument) -> None:

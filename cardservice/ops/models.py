@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
+from cardservice.api.auth import PERSON_PATTERN
 from cardservice.api.models import ApiModel
 
 Role = Literal["admin", "desk", "manager", "operator", "station", "auditor"]
@@ -33,7 +34,12 @@ class TokenRequest(ApiModel):
     """A new API token of this council."""
 
     label: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=_ONE_LINE)] = (
-        Field(description="Whose it is; it names the caller in the audit.")
+        Field(description="What it is for; it names the token in the audit.")
+    )
+    person: Annotated[str, StringConstraints(pattern=PERSON_PATTERN, to_lower=True)] | None = Field(
+        default=None,
+        description="Whose it is: a staff number, sign-in name or mail address, the same for all tokens of one person. "
+        "Whoever approves a service must not have written it; without a person the label stands for one.",
     )
     roles: list[Role] = Field(min_length=1, max_length=5)
     valid_days: int = Field(default=90, ge=1, le=730)
@@ -44,6 +50,7 @@ class TokenReply(ApiModel):
 
     token_id: UUID
     label: str
+    person: str | None
     roles: list[str]
     created_at: datetime
     expires_at: datetime

@@ -70,10 +70,9 @@ async def openapi(call: Call) -> web.Response:
 @routes.add("POST", "/v1/tokens", "Create an API token; it is shown once", roles=ADMIN, status=201)
 async def make_token(call: Call, body: TokenRequest) -> TokenMade:
     expires_at = call.now + timedelta(days=body.valid_days)
-    token_id, token = await create_token(
-        call.conn, tenant=call.tenant, label=body.label, roles=sorted(set(body.roles)), expires_at=expires_at
-    )
-    await audit(call, "token.created", f"token:{token_id}", label=body.label, roles=sorted(set(body.roles)))
+    held: dict[str, Any] = {"label": body.label, "person": body.person, "roles": sorted(set(body.roles))}
+    token_id, token = await create_token(call.conn, tenant=call.tenant, expires_at=expires_at, **held)
+    await audit(call, "token.created", f"token:{token_id}", **held)
     row = await queries().api.get_token(call.conn, tenant=call.tenant, token_id=UUID(token_id))
     return TokenMade.of(row, token=token)
 
@@ -102,6 +101,6 @@ async def revoke_token(call: Call) -> TokenReply:
     row = await queries().api.revoke_token(call.conn, tenant=call.tenant, token_id=token_id, now=call.now)
     if row is None:
         raise not_found("token", token_id)
-    await audit(call, "token.revoked", f"token:{token_id}", label=row["label"])
+    await audit(call, "token.revoked", f"token:{token_id}", label=row["label"], person=row["person"])
     call.after_commit.append(call.platform.tokens.forget)
     return TokenReply.of(row)

@@ -13,9 +13,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from cardservice.api.models import ApiModel, Name, Page
 from cardservice.people.models import Reference
-
-MAX_PENCE = 10_000_000
-"""A hundred thousand pounds: no delegate spends more, and a slip of the keyboard is caught."""
+from entitlements.service import MAX_SPEND_PENCE
 
 
 class _Fact(ApiModel):
@@ -81,7 +79,7 @@ class Mandate(ApiModel):
 
     person: UUID
     scopes: list[Reference] = Field(min_length=1, max_length=50)
-    max_pence: int | None = Field(default=None, ge=0, le=MAX_PENCE)
+    max_pence: int | None = Field(default=None, ge=0, le=MAX_SPEND_PENCE)
 
 
 class Delegate(_Fact):

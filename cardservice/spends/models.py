@@ -10,16 +10,15 @@ from pydantic import Field
 
 from cardservice.api.models import ApiModel, Page
 from cardservice.ledger.models import AccountName, ServiceName, Text
+from entitlements.service import MAX_SPEND_PENCE
 
-MAX_PENCE = 10_000_000
-"""A hundred thousand pounds: more in one movement is a slip of the keyboard."""
 CardOrToken = Annotated[
     str,
     Field(
         min_length=11,
         max_length=2000,
-        pattern=r"^([A-Za-z0-9_.-]+|RP1:[0-9A-Z $%*+./:-]+)$",
-        description="The code of a card, or its id.",
+        pattern=r"^([A-Za-z0-9_.-]+|R[CP]1:[0-9A-Z $%*+./:-]+)$",
+        description="The code of a card (a JWT, `RP1:` or live `RC1:` text), or its id.",
     ),
 ]
 
@@ -28,9 +27,13 @@ class SpendRequest(ApiModel):
     """Something that shall be paid from a budget."""
 
     service: ServiceName
-    card: CardOrToken = Field(description="Of the holder: the code of the card (a JWT, or `RP1:` text), or its id.")
+    card: CardOrToken = Field(
+        description="Of the holder: the code of the card (a JWT, `RP1:` text, or the live `RC1:` text of a phone), or "
+        "its id. A live code pays once. An id proves nothing, so it pays only where the service does not say how a "
+        "card must be presented. Chips and rotating codes are not taken at a till."
+    )
     site: AccountName
-    amount_pence: int = Field(ge=1, le=MAX_PENCE)
+    amount_pence: int = Field(ge=1, le=MAX_SPEND_PENCE)
     item: AccountName | None = None
     confirmed: bool = Field(default=False, description="Whoever presents the card has confirmed the amount.")
     presented_by: CardOrToken | None = Field(default=None, description="Of a delegate who acts for the holder.")
@@ -86,7 +89,7 @@ class Topup(ApiModel):
     service: ServiceName
     person_id: UUID
     amount_pence: int = Field(
-        ge=-MAX_PENCE, le=MAX_PENCE, description="Below zero takes back what is not spent. Not 0."
+        ge=-MAX_SPEND_PENCE, le=MAX_SPEND_PENCE, description="Below zero takes back what is not spent. Not 0."
     )
     reason: Text
 

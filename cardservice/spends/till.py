@@ -15,20 +15,23 @@ from cardservice.errors import ApiProblem, not_found
 from cardservice.ledger.accounts import holder_of, instant, moment_of, period_of
 from cardservice.ledger.problems import wrong_value
 from cardservice.ledger.rights import profile_at
-from cardservice.spends.cards import find_card, state_now
+from cardservice.spends.cards import ShownCard, find_card, use_up, weaker_state
 from cardservice.spends.models import SpendRequest
 from cardservice.spends.purses import Purse, lock_purse, open_purse
 from entitlements.compile import CompiledService, account_keys, delegate_grants
 from entitlements.decide import decide
 from entitlements.facts import PersonFacts
 from entitlements.ledger import Entries
-from entitlements.model import Decision, Outcome, SiteId, TenantId
+from entitlements.model import CardState, Decision, Outcome, Reason, SiteId, TenantId
 from entitlements.service import Balance
 from entitlements.situation import Acting, Moment, State, Subject, TapInput, UpstreamCheck
 
 
 async def spend(call: Call, wish: SpendRequest) -> tuple[Decision, Any]:
     """Decide a spend, and set the money aside where it is allowed.
+
+    What counts of a card is what was shown now, not what it was issued for. A live code is used up by the spend that it
+    allows: who is asked to confirm, or chose something wrong, may show the same code again while it is good.
 
     Returns:
         The decision, and the spend's row where it is ``allow``.
@@ -40,21 +43,24 @@ async def spend(call: Call, wish: SpendRequest) -> tuple[Decision, Any]:
     service, balance = budget_of(catalogue, wish.service)
     card = await find_card(call, wish.card)
     presenter = card if wish.presented_by is None else await find_card(call, wish.presented_by)
-    for found in (card, presenter):
-        if isinstance(found, str):
-            return Decision(outcome=Outcome.DENY, reason=found, service=service.id), None
-    people = [card["person_id"], presenter["person_id"]]
+    if isinstance(card, Reason):
+        return _refused(service, card), None
+    if isinstance(presenter, Reason):
+        return _refused(service, presenter), None
+    people = [card.row["person_id"], presenter.row["person_id"]]
     known = await load_facts(call.conn, call.tenant, people, today=catalogue.today(call.now))
-    facts = known[card["person_id"]]
+    facts = known[card.row["person_id"]]
     scope, holder = holder_of(facts, service, balance.scope, instant(call.now))
     purse = await open_purse(call.conn, call.tenant, balance.account, scope, holder)
     await purse.expire_holds(now=call.now)
     decision = decide(
         service,
-        _subject(call, service, catalogue, facts, presenter, known[presenter["person_id"]]),
+        _subject(
+            call, service, catalogue, facts, weaker_state(call, card, presenter), known[presenter.row["person_id"]]
+        ),
         Moment(at=instant(call.now), site=SiteId(wish.site)),
         TapInput(
-            presentation=presenter["channel"],
+            presentation=presenter.presentation(service.document),
             amount_pence=wish.amount_pence,
             item=wish.item,
             confirmed=wish.confirmed,
@@ -63,6 +69,8 @@ async def spend(call: Call, wish: SpendRequest) -> tuple[Decision, Any]:
     )
     if decision.outcome is not Outcome.ALLOW:
         return decision, None
+    if not await use_up(call, card, presenter):
+        return _refused(service, Reason.REPLAYED_CODE), None
     row = await _set_aside(call, wish, service, balance, purse, card, presenter)
     return decision, row
 
@@ -119,12 +127,16 @@ def budget_of(catalogue: Catalogue, name: str) -> tuple[CompiledService, Balance
     raise wrong_value("/service", f"{service.document.title} spends from no budget")
 
 
+def _refused(service: CompiledService, reason: Reason) -> Decision:
+    return Decision(outcome=Outcome.DENY, reason=reason, service=service.id)
+
+
 def _subject(
     call: Call,
     service: CompiledService,
     catalogue: Catalogue,
     facts: PersonFacts,
-    presenter: Any,
+    card: CardState,
     presenter_facts: PersonFacts,
 ) -> Subject:
     at = instant(call.now)
@@ -136,7 +148,7 @@ def _subject(
             blocks=profile_at(service, presenter_facts, catalogue.world, at).blocks,
         )
     return Subject(
-        card=state_now(call, presenter),
+        card=card,
         profile=profile_at(service, facts, catalogue.world, at),
         keys=account_keys(facts, service, at),
         acting=acting,
@@ -168,8 +180,8 @@ async def _set_aside(
     service: CompiledService,
     balance: Balance,
     purse: Purse,
-    card: Any,
-    presenter: Any,
+    card: ShownCard,
+    presenter: ShownCard,
 ) -> Any:
     held = balance.hold is not None
     spend_id = await queries().spends.add(
@@ -177,9 +189,9 @@ async def _set_aside(
         tenant=call.tenant,
         purse_id=purse.purse_id,
         service_id=str(service.id),
-        person_id=card["person_id"],
-        card_id=card["card_id"],
-        presented_by=presenter["card_id"] if presenter["card_id"] != card["card_id"] else None,
+        person_id=card.row["person_id"],
+        card_id=card.card_id,
+        presented_by=presenter.card_id if presenter.card_id != card.card_id else None,
         site_id=wish.site,
         item=wish.item,
         pence=wish.amount_pence,
@@ -196,7 +208,7 @@ async def _set_aside(
         call,
         "spend.held" if held else "spend.confirmed",
         f"spend:{spend_id}",
-        person=str(card["person_id"]),
+        person=str(card.row["person_id"]),
         pence=wish.amount_pence,
         site=wish.site,
     )

@@ -63,7 +63,7 @@ async def list_words(call: Call, query: Page) -> WordList:
     person_id = call.path_uuid("person_id", "person")
     if not await queries().people.exists(call.conn, tenant=call.tenant, person_id=person_id):
         raise not_found("person", person_id)
-    rows = queries().upstreams.of_person(
+    rows = queries().upstreams.page_of_person(
         call.conn, tenant=call.tenant, person_id=person_id, after=after, limit=query.limit + 1
     )
     items = [WordReply.of(row) async for row in rows]

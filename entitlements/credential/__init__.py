@@ -2,7 +2,7 @@
 
 Pure: no I/O, no clock (time is an argument), no logging. Begin at
 :func:`~entitlements.credential.presentation.verify_presentation` (gate),
-:func:`~entitlements.credential.presentation.verify_static`,
+:func:`~entitlements.credential.presentation.verify_at_till`,
 :func:`~entitlements.credential.jwt.sign_card` and :func:`~entitlements.credential.cwt.sign_card_cwt` (service).
 """
 
@@ -44,7 +44,12 @@ from entitlements.credential.jws import sign_compact, verify_compact
 from entitlements.credential.jwt import sign_card, verify_card, verify_card_pyjwt
 from entitlements.credential.keys import KeySet, SigningKey, VerificationKey, make_kid
 from entitlements.credential.live import live_message, live_text
-from entitlements.credential.presentation import VerifiedMemory, verify_presentation, verify_static
+from entitlements.credential.presentation import (
+    VerifiedMemory,
+    verify_at_till,
+    verify_presentation,
+    verify_static,
+)
 from entitlements.credential.sitesecrets import NO_SECRETS, SiteSecrets
 from entitlements.credential.totp import totp_secret, totp_text
 
@@ -88,6 +93,7 @@ __all__ = [
     "totp_text",
     "unverified_reader_id",
     "verify_assertion",
+    "verify_at_till",
     "verify_card",
     "verify_card_pyjwt",
     "verify_compact",

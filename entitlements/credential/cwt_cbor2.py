@@ -47,18 +47,25 @@ def verify_cwt_cbor2(data: bytes, keys: KeySet, now: int, leeway: int = CLOCK_LE
     if key is None:
         return UNKNOWN_KEY
     signed = cbor2.dumps(["Signature1", protected, EXTERNAL_AAD, payload])
-    if len(signature) != SIGNATURE_BYTES:
-        return BAD_SIGNATURE
-    r, s = (int.from_bytes(part, "big") for part in (signature[:COORDINATE_BYTES], signature[COORDINATE_BYTES:]))
-    try:
-        key.public.verify(encode_dss_signature(r, s), signed, _ECDSA)
-    except InvalidSignature:
+    if not good_signature(key.public, signed, signature):
         return BAD_SIGNATURE
     try:
         claims = claims_from_map(_load(payload))
     except CredentialError:
         return BAD_CLAIMS
     return judge(claims, key, hashlib.sha256(signed).digest(), now, leeway)
+
+
+def good_signature(public: ec.EllipticCurvePublicKey, signed: bytes, signature: bytes) -> bool:
+    """Whether ``signature`` (64 bytes, r || s) is good over ``signed``, all of it by ``cryptography``."""
+    if len(signature) != SIGNATURE_BYTES:
+        return False
+    r, s = (int.from_bytes(part, "big") for part in (signature[:COORDINATE_BYTES], signature[COORDINATE_BYTES:]))
+    try:
+        public.verify(encode_dss_signature(r, s), signed, _ECDSA)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _parts(message: Any) -> tuple[bytes, bytes, bytes, bytes]:

@@ -34,7 +34,15 @@ from entitlements.credential.totp import NO_MASTER, TOTP_PREFIX, verify_totp
 from entitlements.credential.uid import NO_NUMBERS, UID_PREFIX, UNKNOWN_NUMBER, verify_uid
 from entitlements.model import Reason
 
-__all__ = ["MEMORY_CARDS", "NOT_A_CARD", "SECRET_MISSING", "VerifiedMemory", "verify_presentation", "verify_static"]
+__all__ = [
+    "MEMORY_CARDS",
+    "NOT_A_CARD",
+    "SECRET_MISSING",
+    "VerifiedMemory",
+    "verify_at_till",
+    "verify_presentation",
+    "verify_static",
+]
 
 JWT_PREFIX: Final = b"eyJ"
 """Base64url of ``{"``, with which every compact JWT begins."""
@@ -109,6 +117,20 @@ def verify_static(data: bytes, keys: KeySet, now: int, leeway: int = CLOCK_LEEWA
     if data.startswith(CARD_PREFIX):
         return _verify_card_text(data, keys, now, leeway, verify_cwt_cbor2)
     return NOT_A_CARD
+
+
+def verify_at_till(data: bytes, keys: KeySet, now: int, leeway: int = CLOCK_LEEWAY) -> VerifiedCard | Refused:
+    """Verify what is shown where money is spent, which the service decides: a static code as :func:`verify_static`, or
+    the live code of a phone. Chips and rotating codes are not taken: their counters are kept at the sites.
+
+    A card with a ``sequence`` came by a one-time code. Whoever takes it must see that the number is greater than any
+    before it of this card, where all who take codes see the same.
+
+    :param data: the code's text; anything at all may be in it. The others as of :func:`verify_presentation`.
+    """
+    if data.startswith(LIVE_PREFIX):
+        return verify_live(data, lambda cwt, _: verify_cwt_cbor2(cwt, keys, now, leeway), now, None)
+    return verify_static(data, keys, now, leeway)
 
 
 def _verify_card_text(

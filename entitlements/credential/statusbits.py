@@ -71,7 +71,7 @@ def deflate(packed: bytes, *, quick: bool = False) -> bytes:
     nearly all there is to find, so ``quick`` looks for runs alone (``Z_RLE``): some 20 to 100 times faster and, with
     1 % of the cards revoked, a tenth larger; with 10 % even smaller. Both are plain ZLIB to whoever reads them.
 
-    :param quick: for large arrays; without it the bytes are those of the draft's test vectors.
+    :param quick: for large arrays; without it, and with classic zlib, the bytes are those of the draft's test vectors.
     """
     strategy, memory = (zlib.Z_RLE, _QUICK_MEMORY) if quick else (zlib.Z_DEFAULT_STRATEGY, zlib.DEF_MEM_LEVEL)
     compressor = zlib.compressobj(_HIGHEST_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS, memory, strategy)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from entitlements.explain.words import counted, humanise, money, plural
 from entitlements.lint.findings import Findings
 from entitlements.service import (
+    MAX_SPEND_PENCE,
     Age,
     All,
     Any,
     Balance,
     Capacity,
+    Confirm,
     Expression,
     Holds,
     Not,
@@ -19,8 +23,22 @@ from entitlements.service import (
     ServiceDocument,
 )
 
-MONEY_UNITS = frozenset(["gbp", "£", "pence", "penny", "pound", "pounds", "credit", "credits"])
-"""Units of a quota that are money by another name."""
+MONEY_WORDS = frozenset(
+    (
+        *("cash", "money", "currency", "pence", "penny", "pennies", "pound", "sterling", "quid", "cent", "dollar"),
+        *("euro", "gbp", "eur", "usd", "£", "€", "$", "¥"),
+    )
+)
+"""In whichever part of a unit's name one of these stands, the unit is money by another name."""
+MONEY_ALONE = frozenset(
+    (
+        *("p", "coin", "credit", "fund", "aud", "cad", "chf", "cny", "czk", "dkk", "hkd", "huf", "inr", "isk", "jpy"),
+        *("nok", "nzd", "pkr", "pln", "ron", "sek", "sgd", "zar"),
+    )
+)
+"""Words that are money only where they are the whole name: an hour for credit is none, nor one at a CAD desk. Of the
+codes of currencies (ISO 4217) those that are words are left out: nobody pays with a CUP or a TRY."""
+_UNIT_WORDS = re.compile(r"[A-Z]+s?(?![a-z])|[A-Z]?[a-z]+|[£€$¥]")
 
 
 def limits(document: ServiceDocument, findings: Findings) -> None:
@@ -51,7 +69,7 @@ def _quota(quota: Quota, pointer: str, document: ServiceDocument, findings: Find
     if quota.max == 0:
         findings.warn("quota_of_nothing", f"{pointer}/max", f"Nobody may have any {units}.", "Raise the limit.")
     if quota.counts == "used" and quota.account not in leases and offline.mode != "staff_only":
-        if _silent(offline):
+        if _silent_on_quota(offline):
             findings.error(
                 "quota_without_offline_rule",
                 pointer,
@@ -74,20 +92,30 @@ def _quota(quota: Quota, pointer: str, document: ServiceDocument, findings: Find
             f"more than the limit of {quota.max}.",
             "Lower the lease.",
         )
-    if quota.unit.lower() in MONEY_UNITS and leases.get(quota.account, 0):
+    if _is_money(quota.unit) and leases.get(quota.account, 0):
         _spendable(f"/offline/lease/{quota.account}", quota.account, findings)
     if quota.scope in ("vehicle", "permit") and not _asks_permit(document.who):
         findings.warn(
             "scope_without_permit",
             f"{pointer}/scope",
-            f"The limit is kept by {quota.scope}, but “who” asks for no permit, so it is kept by person instead.",
+            f"The limit is kept by {quota.scope}, but “who” asks for no permit: who has none counts by person.",
             "Ask for a permit under “who”, or keep the limit by person or household.",
         )
 
 
-def _silent(offline: Offline) -> bool:
-    """Whether the document says nothing that a quota's fate offline follows from."""
-    return offline.max_stale is None and not offline.lease and offline.on_overspend == "deny"
+def _silent_on_quota(offline: Offline) -> bool:
+    """Whether nothing says what becomes of a quota that is not leased itself. A document that leases others has thought
+    of them and not of this one; one that leases nothing and says how old data may be has thought of being cut off.
+    """
+    return bool(offline.lease) or offline.max_stale is None
+
+
+def _is_money(unit: str) -> bool:
+    """Whether a unit is money, however it is written: ``GBP``, ``p``, ``10p``, ``pound_sterling``, ``EuroCents``."""
+    words = [word.lower() for word in _UNIT_WORDS.findall(unit)]
+    if any(word in MONEY_WORDS or word.removesuffix("s") in MONEY_WORDS for word in words):
+        return True
+    return bool(words) and all(word in MONEY_ALONE or word.removesuffix("s") in MONEY_ALONE for word in words)
 
 
 def _spendable(pointer: str, account: str, findings: Findings) -> None:
@@ -114,14 +142,7 @@ def _balance(balance: Balance, pointer: str, document: ServiceDocument, quotas: 
             'Say from what amount a payment is confirmed and by whom, for example "confirm": {"over_pence": 5000}.',
         )
         return
-    if balance.cap is not None and confirm.over_pence >= balance.cap.max_pence:
-        findings.error(
-            "spend_without_confirmation",
-            f"{pointer}/confirm/over_pence",
-            f"No payment is ever confirmed: payments over {money(confirm.over_pence)} would be, but nobody may spend "
-            f"more than {money(balance.cap.max_pence)} in the period.",
-            "Lower the amount from which a payment is confirmed.",
-        )
+    _confirmed_in_time(balance, confirm, f"{pointer}/confirm/over_pence", findings)
     scopes = frozenset() if document.delegation.acts_for is None else document.delegation.acts_for.scopes
     able = [word for word in confirm.by if word == "holder" or (word == "delegate" and scopes)]
     able += [word for word in confirm.by if word.startswith("delegate:") and word.partition(":")[2] in scopes]
@@ -134,6 +155,20 @@ def _balance(balance: Balance, pointer: str, document: ServiceDocument, quotas: 
                 f"“{word}” cannot confirm a payment, because nobody may act for the cardholder in that way; {told[1]}.",
                 "Add the scope under delegation, or remove the word.",
             )
+
+
+def _confirmed_in_time(balance: Balance, confirm: Confirm, pointer: str, findings: Findings) -> None:
+    most, why = MAX_SPEND_PENCE, "no payment can be more than {} at once"
+    if balance.cap is not None and balance.cap.max_pence < most:
+        most, why = balance.cap.max_pence, "nobody may spend more than {} in the period"
+    if confirm.over_pence >= most:
+        findings.error(
+            "spend_without_confirmation",
+            pointer,
+            f"No payment is ever confirmed: payments over {money(confirm.over_pence)} would be, but "
+            f"{why.format(money(most))}.",
+            "Lower the amount from which a payment is confirmed.",
+        )
 
 
 def _capacity(capacity: Capacity, pointer: str, document: ServiceDocument, findings: Findings) -> None:
@@ -180,6 +215,6 @@ def _staleness(document: ServiceDocument, findings: Findings) -> None:
         findings.warn(
             "scope_without_permit",
             "/presence/one_at_a_time",
-            f"One at a time by {rule.one_at_a_time}, but “who” asks for no permit, so it is kept by person instead.",
+            f"One at a time by {rule.one_at_a_time}, but “who” asks for no permit: who has none counts by person.",
             "Ask for a permit under “who”, or use person or household.",
         )

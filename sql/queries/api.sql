@@ -1,12 +1,12 @@
 -- name: add_token$
 -- A new API token; only its hash is stored.
-INSERT INTO api_token (tenant, token_sha256, label, roles, expires_at)
-VALUES (:tenant, :token_sha256, :label, :roles, :expires_at)
+INSERT INTO api_token (tenant, token_sha256, label, person, roles, expires_at)
+VALUES (:tenant, :token_sha256, :label, :person, :roles, :expires_at)
 RETURNING token_id;
 
 -- name: find_token^
 -- The live token with this hash, and for how long it is still good.
-SELECT tenant, label, roles, extract(epoch FROM expires_at - now())::double precision AS seconds_left
+SELECT tenant, label, person, roles, extract(epoch FROM expires_at - now())::double precision AS seconds_left
 FROM api_token
 WHERE token_sha256 = :token_sha256 AND revoked_at IS NULL AND expires_at > now();
 
@@ -45,7 +45,7 @@ VALUES (:tenant, :actor, :action, :subject, :detail, :request_id);
 
 -- name: tokens_page
 -- API tokens of a tenant, newest first, before one of them; never the token itself.
-SELECT token_id, label, roles, created_at, expires_at, revoked_at
+SELECT token_id, label, person, roles, created_at, expires_at, revoked_at
 FROM api_token
 WHERE tenant = :tenant
   AND (:before_time::timestamptz IS NULL OR (created_at, token_id) < (:before_time, :before_id::uuid))
@@ -54,7 +54,7 @@ LIMIT :limit;
 
 -- name: get_token^
 -- One API token.
-SELECT token_id, label, roles, created_at, expires_at, revoked_at
+SELECT token_id, label, person, roles, created_at, expires_at, revoked_at
 FROM api_token
 WHERE tenant = :tenant AND token_id = :token_id;
 
@@ -63,7 +63,7 @@ WHERE tenant = :tenant AND token_id = :token_id;
 UPDATE api_token
 SET revoked_at = coalesce(revoked_at, :now)
 WHERE tenant = :tenant AND token_id = :token_id
-RETURNING token_id, label, roles, created_at, expires_at, revoked_at;
+RETURNING token_id, label, person, roles, created_at, expires_at, revoked_at;
 
 -- name: answers$
 -- Whether the database answers.

@@ -90,3 +90,12 @@ WHERE tenant = :tenant
   AND (:before_at::timestamptz IS NULL OR (happened_at, transfer_id) < (:before_at, :before_id::uuid))
 ORDER BY happened_at DESC, transfer_id DESC
 LIMIT :limit;
+
+-- name: take_code$
+-- Uses a live code up, if it is newer than any by which this card paid; of two tills at once the second waits here.
+INSERT INTO till_code (tenant, card_id, iat)
+VALUES (:tenant, :card_id, :iat)
+ON CONFLICT (tenant, card_id) DO UPDATE
+SET iat = EXCLUDED.iat
+WHERE till_code.iat < EXCLUDED.iat
+RETURNING true;

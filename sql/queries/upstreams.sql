@@ -8,6 +8,12 @@ WHERE upstream_word.said_at <= EXCLUDED.said_at
 RETURNING *;
 
 -- name: of_person
+-- All systems' last words on a person.
+SELECT name, not_blocked, said_at
+FROM upstream_word
+WHERE tenant = :tenant AND person_id = :person_id;
+
+-- name: page_of_person
 -- Systems' last words on a person by their names, after one of them.
 SELECT *
 FROM upstream_word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -11,6 +12,8 @@ from entitlements.lint import Finding
 
 WIDTH: Final = 100
 """Characters of a line of prose."""
+_WHO: Final = re.compile(r"(?P<clock>\w+ for )?(?:person:(?P<person>\S+)(?: token:(?P<used>.*))?|token:(?P<label>.*))")
+"""Who did something: a person and the token that they used, or the token alone; or the clock for them."""
 _MARKS: Final = {"error": "Must be put right", "warning": "Worth a look"}
 _STATES: Final = {
     "draft": "being written",
@@ -114,8 +117,16 @@ def versions(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def people(names: Iterable[str]) -> str:
-    """``token:Ann Example`` is Ann Example."""
-    return ", ".join(name.replace("token:", "") for name in names)
+    """``token:Ann Example`` is Ann Example, ``person:ann token:laptop`` is ann (laptop)."""
+    return ", ".join(map(_who, names))
+
+
+def _who(name: str) -> str:
+    found = _WHO.fullmatch(name)
+    if found is None:
+        return name
+    used = found["used"]
+    return (found["clock"] or "") + (found["person"] or found["label"]) + (f" ({used})" if used else "")
 
 
 def moment(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from cardservice.api.call import Call, Work
+from cardservice.api.call import Call, Work, same_person
 from cardservice.api.server import audit
 from cardservice.catalogue.life.models import DraftChange, DraftStart
 from cardservice.catalogue.life.reading import Reading, check
@@ -39,7 +39,7 @@ async def begin(call: Call, start: DraftStart) -> Row:
         text=text,
         shared_with=shared if start.shared_with is None else start.shared_with,
         based_on=await version_in_force(call, service_id),
-        author=call.actor.name,
+        author=call.actor.author,
         now=call.now,
     )
     await note(call, row, "drafted", None, source=_named_source(start))
@@ -69,7 +69,7 @@ async def change(call: Call, draft_id: UUID, wish: DraftChange) -> Row:
         shared_with=list(row["shared_with"]) if wish.shared_with is None else wish.shared_with,
         # Whoever writes now has the present version before them, and the difference is shown against it.
         based_on=await version_in_force(call, row["service_id"]),
-        author=call.actor.name,
+        author=call.actor.author,
         now=call.now,
     )
     if state != written["state"]:
@@ -92,6 +92,11 @@ async def lock(call: Work, draft_id: UUID) -> Row:
     if row is None:
         raise not_found("draft", draft_id)
     return dict(row)
+
+
+def wrote(author: str, row: Row) -> bool:
+    """Whether somebody (:attr:`~cardservice.api.call.Actor.author`) has written any of a draft."""
+    return any(same_person(author, each) for each in row["authors"])
 
 
 def step(row: Row, wanted: DraftStep) -> DraftState:
@@ -167,7 +172,7 @@ async def read(
         bases=bases,
         service_id=row["service_id"],
         tenant=call.tenant,
-        drafted_by=approved_by if approved_by in row["authors"] else None,
+        drafted_by=approved_by if approved_by is not None and wrote(approved_by, row) else None,
         approved_by=approved_by,
     )
     return reading, words

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from cardservice.catalogue.served import AREA, AREA_WORDS, SERVED_KINDS
+from cardservice.catalogue.served import AREA, AREA_WORDS, SERVED_KINDS, unpayable
 from entitlements.documents import load_services, standalone
 from entitlements.errors import DocumentError, Problem
 from entitlements.jsontext import line_of, lines, read_json
@@ -145,6 +145,15 @@ def _unserved(document: ServiceDocument) -> Iterable[Finding]:
             pointer="/" + kind.split(".")[0],
             message=f"Gates cannot hold this rule yet: {kind}.",
             advice="Take it out until they can.",
+        )
+    problem = unpayable(document)
+    if problem is not None:
+        yield Finding(
+            severity="error",
+            code="rule_kind_not_served",
+            pointer="/requires",
+            message=f"Nobody could ever pay: {problem}.",
+            advice="Add “live” or “static” to the ways in which the card may be shown.",
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from cardservice.api.call import Call, Work
-from cardservice.catalogue.life.drafts import Row, find, lock, move, note, read, step, version_in_force
+from cardservice.catalogue.life.drafts import Row, find, lock, move, note, read, step, version_in_force, wrote
 from cardservice.catalogue.life.models import FindingReply
 from cardservice.catalogue.life.reading import Reading
 from cardservice.catalogue.life.states import DraftStep
@@ -42,7 +42,7 @@ async def approve(call: Call, draft_id: UUID, why: str) -> Row:
     row = await lock(call, draft_id)
     step(row, DraftStep.APPROVE)
     refuse_author(call, row)
-    refuse_errors(await read(call, row, approved_by=call.actor.name))
+    refuse_errors(await read(call, row, approved_by=call.actor.author))
     await refuse_outdated(call, row)
     await queries().life.add_approval(
         call.conn,
@@ -50,7 +50,7 @@ async def approve(call: Call, draft_id: UUID, why: str) -> Row:
         draft_id=draft_id,
         draft_version=row["version"],
         text_sha256=text_digest(row),
-        approved_by=call.actor.name,
+        approved_by=call.actor.author,
         why=why,
         now=call.now,
     )
@@ -94,12 +94,13 @@ async def schedule(call: Call, draft_id: UUID, publish_at: datetime, why: str | 
 
 def refuse_author(call: Work, row: Row) -> None:
     """Raises ApiProblem 403 where the caller has written any of it. Whose token it is counts, not its roles."""
-    if call.actor.name in row["authors"]:
+    if wrote(call.actor.author, row):
         raise ApiProblem(
             403,
             "second_person_needed",
             "You wrote this draft, or a part of it, so you cannot approve it too. Ask a colleague to read it.",
-            extra={"authors": list(row["authors"])},
+            fields=[{"at": "line 1: /", "problem": "a second person approves what the first wrote"}],
+            extra={"authors": list(row["authors"]), "you": call.actor.author},
         )
 
 
@@ -135,7 +136,7 @@ async def refuse_unapproved(call: Work, row: Row) -> str:
     """Who approved exactly this text. Raises ApiProblem 409 where nobody else than its authors did."""
     named = {"tenant": call.tenant, "draft_id": row["draft_id"]}
     approved_by = await queries().life.approval_of(call.conn, **named, text_sha256=text_digest(row))
-    if approved_by is None or approved_by in row["authors"]:
+    if approved_by is None or wrote(approved_by, row):
         raise conflict("draft_not_approved", "Nobody but its authors has approved this text.")
     return str(approved_by)
 

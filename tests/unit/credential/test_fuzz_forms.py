@@ -19,6 +19,7 @@ from entitlements.credential import (
     sign_card_cwt,
     totp_secret,
     totp_text,
+    verify_at_till,
     verify_cwt,
     verify_cwt_cbor2,
     verify_presentation,
@@ -74,11 +75,14 @@ def judged(text: bytes) -> VerifiedCard | Refused:
         assert isinstance(verify_presentation(known, KEYS, NOW, memory, secrets=SECRETS), VerifiedCard)
     result = verify_presentation(presentation, KEYS, NOW, secrets=SECRETS)
     assert verify_presentation(presentation, KEYS, NOW, memory, secrets=SECRETS) == result
-    at_the_service = verify_static(text, KEYS, NOW)
-    if text.startswith((b"eyJ", b"RP1:")):
-        assert at_the_service == result
-    else:
-        assert isinstance(at_the_service, Refused)
+    for at_the_service, forms in (
+        (verify_static(text, KEYS, NOW), (b"eyJ", b"RP1:")),
+        (verify_at_till(text, KEYS, NOW), (b"eyJ", b"RP1:", b"RC1:")),
+    ):
+        if text.startswith(forms):
+            assert at_the_service == result
+        else:
+            assert isinstance(at_the_service, Refused)
     return result
 
 

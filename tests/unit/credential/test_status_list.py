@@ -1,6 +1,7 @@
 """If these fail, a relying party opens its door to a revoked card, or a stranger's list fills its memory."""
 
 import json
+import re
 import zlib
 from typing import Any
 
@@ -79,17 +80,35 @@ def read(token, keys=KEYS, now=NOW, uri=URI, **more):
 
 # The draft's own vectors
 
+ANOTHER_ZLIB = re.fullmatch(r"[0-9.]+", zlib.ZLIB_RUNTIME_VERSION) is None
+"""zlib-ng and others have a word in their version. They write the same array in other octets, as the draft allows."""
 
-@pytest.mark.parametrize("number", range(6))
-def test_our_lists_are_the_drafts_byte_for_byte(number):
+
+def of_the_draft(number):
+    """A vector, the array that it is of, and its statuses by index."""
     vector = published_json("status-list", "vectors.json")[number]
     bits, statuses = vector["bits"], {int(index): status for index, status in vector.get("statuses", {}).items()}
-    packed = (
-        bytes.fromhex(vector["bytes_hex"])
-        if "bytes_hex" in vector
-        else with_statuses(bytes(packed_bytes(vector["size"], bits)), statuses.items(), bits)
-    )
+    if "bytes_hex" in vector:
+        return vector, bytes.fromhex(vector["bytes_hex"]), statuses
+    return vector, with_statuses(bytes(packed_bytes(vector["size"], bits)), statuses.items(), bits), statuses
+
+
+@pytest.mark.skipif(
+    ANOTHER_ZLIB,
+    reason=f"zlib {zlib.ZLIB_RUNTIME_VERSION} compresses in its own way: inflated octets are compared below",
+)
+@pytest.mark.parametrize("number", range(6))
+def test_our_lists_are_the_drafts_byte_for_byte(number):
+    vector, packed, _ = of_the_draft(number)
     assert b64url_encode(deflate(packed)).decode() == vector["lst"]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_our_lists_and_the_drafts_are_one_array_whatever_zlib_there_is(number):
+    vector, packed, statuses = of_the_draft(number)
+    bits, ours = vector["bits"], deflate(packed)
+    assert ours[:2] == b64url_decode(vector["lst"].encode())[:2] == b"\x78\xda", "the highest level, as the draft asks"
+    assert zlib.decompress(ours) == packed
     assert inflate(b64url_decode(vector["lst"].encode()), len(packed)) == packed
     token = signed(claims(status_list={"bits": bits, "lst": vector["lst"]}))
     for index, status in statuses.items():

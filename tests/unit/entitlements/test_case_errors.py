@@ -45,7 +45,7 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("reader/cache_age", "P1M"), "months"),
         (_set("reader/cache_age", "PT"), "ISO 8601"),
         (_set("reader/cache_age", 18000), "ISO 8601"),
-        (_set("reader/online", "no"), "boolean"),
+        (_set("reader/online", "no"), "true or false"),
         (_set("tap/units", 0), "out of range"),
         (_set("tap/pin", "blank"), "right"),
         (_set("card/state", "stolen"), "suspended"),

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from entitlements.lint import lint, with_lines
+from entitlements.service import MAX_SPEND_PENCE
 from tests.support.documents import KNOWN, changed, document, pretty, service_ids, worked, world
 from tests.support.linting import YEAR, Change, both, codes, errors, put, warnings, who, windows
 
@@ -16,6 +17,19 @@ NIGHTS = [
     {"days": ["sun"], "from": "22:00", "until": "02:00"},
     {"days": ["mon"], "from": "01:00", "until": "03:00"},
 ]
+
+
+def cap_of(pence: int | None) -> Change:
+    """The wallet's cap of the week changed, or taken out."""
+
+    def change(service: dict[str, Any]) -> None:
+        balance = service["limits"][0]["balance"]
+        if pence is None:
+            del balance["per_period"]
+        else:
+            balance["per_period"]["max_pence"] = pence
+
+    return change
 
 
 @pytest.mark.parametrize("service_id", service_ids())
@@ -67,6 +81,30 @@ def test_a_quota_that_says_nothing_of_the_network_being_down_is_refused() -> Non
 
 
 @pytest.mark.parametrize(
+    "offline",
+    [
+        {"lease": {"ev_kwh": 15}},
+        {"lease": {"ev_kwh": 15}, "max_stale": "PT1H"},
+        {"lease": {"ev_kwh": 15}, "on_overspend": "allow_and_flag"},
+    ],
+)
+def test_a_second_quota_that_was_forgotten_offline_is_refused(offline: Any) -> None:
+    def second(service: dict[str, Any]) -> None:
+        service["limits"].append({"quota": {"id": "ev_sessions", "unit": "session", "period": "day", "max": 2}})
+
+    found = errors("bay", both(second, put("offline")(offline)))
+    assert [(one.code, one.pointer) for one in found] == [("quota_without_offline_rule", "/limits/1/quota")]
+    for units in (0, 1):
+        told = offline | {"lease": offline["lease"] | {"ev_sessions": units}}
+        assert codes("bay", both(second, put("offline")(told))) == []
+    assert codes("bay", both(second, put("offline")({"mode": "staff_only"}))) == []
+
+
+def test_a_word_on_units_spent_twice_is_no_word_on_a_quota_that_is_not_lent() -> None:
+    assert codes("bay", put("offline")({"on_overspend": "allow_and_flag"})) == ["quota_without_offline_rule"]
+
+
+@pytest.mark.parametrize(
     "offline", [{"lease": {"ev_kwh": 0}}, {"lease": {"ev_kwh": 15}}, {"mode": "staff_only"}, {"max_stale": "PT1H"}]
 )
 def test_a_quota_with_an_offline_rule_is_let_through(offline: Any) -> None:
@@ -83,6 +121,63 @@ def test_money_that_could_be_spent_offline_is_refused() -> None:
     assert codes("bay", both(put("limits", 0, "quota", "unit")("pence"), put("offline", "lease")({"ev_kwh": 0}))) == []
 
 
+def lent(unit: str) -> Change:
+    return both(put("limits", 0, "quota", "unit")(unit), put("offline", "lease")({"ev_kwh": 5}))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "GBP",
+        "gbp",
+        "GBPs",
+        "EUR",
+        "p",
+        "P",
+        "10p",
+        "pound",
+        "Pounds",
+        "pound_sterling",
+        "euro-cents",
+        "EuroCents",
+        "USDollars",
+        "gbp.pence",
+        "pennies",
+        "credits",
+        "Credit",
+        "cash",
+        "store:credit:gbp",
+    ],
+)
+def test_money_by_another_name_is_not_lent_to_sites(unit: str) -> None:
+    assert codes("bay", lent(unit)) == ["balance_spendable_offline"]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "kWh",
+        "visit",
+        "session",
+        "cup",
+        "try",
+        "credit_hour",
+        "percent",
+        "pass",
+        "centre",
+        "compound",
+        "space",
+        "x",
+        "1",
+        "trip",
+        "parking",
+        "item.p",
+    ],
+)
+def test_what_only_sounds_like_money_may_be_lent(unit: str) -> None:
+    assert codes("bay", lent(unit)) == []
+
+
 def test_a_quota_that_shares_its_account_with_a_balance_is_not_leased() -> None:
     def change(service: dict[str, Any]) -> None:
         service["limits"].append({"quota": {"id": "care_budget", "period": "day", "max": 3}})
@@ -96,9 +191,11 @@ def test_a_quota_that_shares_its_account_with_a_balance_is_not_leased() -> None:
     [
         lambda service: service["limits"][0]["balance"].pop("confirm"),
         put("limits", 0, "balance", "confirm", "over_pence")(40_000),  # the cap: never more, so never confirmed
+        both(cap_of(None), put("limits", 0, "balance", "confirm", "over_pence")(MAX_SPEND_PENCE)),
+        both(cap_of(MAX_SPEND_PENCE * 2), put("limits", 0, "balance", "confirm", "over_pence")(MAX_SPEND_PENCE)),
         lambda service: service["limits"].clear(),
     ],
-    ids=["no confirmation", "a threshold above the cap", "no balance at all"],
+    ids=["no confirmation", "over the cap", "over any payment", "over any payment, in the cap", "no balance at all"],
 )
 def test_a_spend_that_nobody_confirms_is_refused(change: Change) -> None:
     assert codes("wallet", change) == ["spend_without_confirmation"]
@@ -106,6 +203,9 @@ def test_a_spend_that_nobody_confirms_is_refused(change: Change) -> None:
 
 def test_a_spend_that_is_confirmed_below_the_cap_is_let_through() -> None:
     assert codes("wallet", put("limits", 0, "balance", "confirm", "over_pence")(39_999)) == []
+    nearly = put("limits", 0, "balance", "confirm", "over_pence")(MAX_SPEND_PENCE - 1)
+    assert codes("wallet", both(cap_of(None), nearly)) == []
+    assert codes("wallet", both(cap_of(MAX_SPEND_PENCE * 2), nearly)) == []
 
 
 def test_a_confirmation_that_nobody_can_give_is_refused() -> None:
