@@ -97,7 +97,7 @@ async def prepare(order: Order) -> dict[str, Any]:
             stamps={plan.tenant: plan.catalogue.stamp for plan in plans},
             days={plan.tenant: plan.catalogue.today(now) for plan in plans},
             windows={
-                plan.tenant: {feed["area"]: (feed["horizon_from"], feed["horizon_until"]) for feed in plan.feeds}
+                plan.tenant: {feed["area"]: (feed["compile_from"], feed["compile_until"]) for feed in plan.feeds}
                 for plan in plans
             },
         ),
@@ -140,9 +140,9 @@ async def _plans(database: Database, order: Order, now: datetime) -> list[_Plan]
 async def feed_windows(conn: Connection, tenant: str, areas: Sequence[str], now: datetime) -> list[dict[str, Any]]:
     """The time for which each area's grants are compiled; an area without a feed gets that of today."""
     begins, ends = window_of(now)
-    found = {area: {"area": area, "horizon_from": begins, "horizon_until": ends} for area in areas}
+    found = {area: {"area": area, "compile_from": begins, "compile_until": ends} for area in areas}
     async for row in queries().feed.feeds(conn, tenant=tenant, areas=list(areas)):
-        found[row["area"]] = {name: row[name] for name in ("area", "horizon_from", "horizon_until")}
+        found[row["area"]] = {name: row[name] for name in ("area", "compile_from", "compile_until")}
     return list(found.values())
 
 

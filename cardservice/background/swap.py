@@ -20,7 +20,7 @@ from cardservice.catalogue.services import Intent, intend, put_in_force, settle
 from cardservice.db import Connection, queries
 from cardservice.errors import StaleBasisError, conflict
 from cardservice.feed.interning import Interned, number_profiles
-from cardservice.feed.recompile import recompile
+from cardservice.feed.recompile import keep_rules, recompile
 from cardservice.feed.writer import as_tenant, lock_tenant, publish_world
 from entitlements.wire.feed import feed_name
 
@@ -85,6 +85,7 @@ async def _install(work: Errand, job_id: UUID, tenant: str, wish: Intent, basis:
     await queries().jobs.remove_holders(conn, **named, areas=areas)
     await queries().jobs.install_holders(conn, **named)
     await queries().jobs.single_rows(conn)
+    await keep_rules(conn, tenant, areas, await load_catalogue(conn, tenant))
     touched = [row["person_id"] async for row in queries().jobs.touched(conn, **named)]
     if touched:
         # What was prepared of them is of before their change; the lock is held, so nobody changes now.
@@ -98,7 +99,7 @@ async def _install(work: Errand, job_id: UUID, tenant: str, wish: Intent, basis:
 async def _refuse_stale(conn: Connection, tenant: str, areas: Sequence[str], basis: Basis, now: datetime) -> None:
     catalogue = await load_catalogue(conn, tenant)
     windows = {
-        feed["area"]: (feed["horizon_from"], feed["horizon_until"])
+        feed["area"]: (feed["compile_from"], feed["compile_until"])
         for feed in await feed_windows(conn, tenant, areas, now)
     }
     seen = (basis.stamps[tenant], basis.days[tenant], basis.windows[tenant])
