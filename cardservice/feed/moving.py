@@ -68,8 +68,17 @@ async def give_way() -> None:
     await asyncio.sleep(0)
 
 
-async def move_horizon(db: Database, tenant: str, *, now: datetime, rest: Rest = give_way) -> Numbers | None:
+async def move_horizon(
+    db: Database, tenant: str, *, now: datetime, rest: Rest = give_way, at_once: int = LOOKED_AT
+) -> Numbers | None:
     """Complete a tenant's rows for the window of today, and tell its feeds. The caller has the claim.
+
+    Args:
+        db: the service's database.
+        tenant: whose feeds.
+        now: the service's clock.
+        rest: waited for between slices.
+        at_once: people in a slice.
 
     Returns:
         The last number of each feed; ``None`` where nothing was to do.
@@ -83,7 +92,7 @@ async def move_horizon(db: Database, tenant: str, *, now: datetime, rest: Rest =
             plan = await _begin(db, tenant, now)
             if plan is None:
                 return None
-            await _complete(db, tenant, plan, now, rest)
+            await _complete(db, tenant, plan, now, rest, at_once)
             numbers = await _end(db, tenant, plan, now)
         except StaleBasisError:
             if anew + 1 == ANEW:
@@ -139,10 +148,10 @@ async def _with_edges(
     return await with_delegates(conn, catalogue.tenant, [row["person_id"] async for row in found])
 
 
-async def _complete(db: Database, tenant: str, plan: _Plan, now: datetime, rest: Rest) -> None:
-    for first in range(0, len(plan.people), LOOKED_AT):
+async def _complete(db: Database, tenant: str, plan: _Plan, now: datetime, rest: Rest, at_once: int) -> None:
+    for first in range(0, len(plan.people), at_once):
         await rest()
-        slice_ = plan.people[first : first + LOOKED_AT]
+        slice_ = plan.people[first : first + at_once]
         async with db.transaction(tenant, read_only=True) as conn:
             found = await differing(conn, tenant, slice_, rules=plan.rules, now=now)
         for start in range(0, len(found), LOCKED):
