@@ -20,7 +20,7 @@ from cardservice.api.call import Actor, Errand
 from cardservice.background.aside import obey
 from cardservice.catalogue.facts import load_facts
 from cardservice.catalogue.loading import Catalogue, load_catalogue
-from cardservice.catalogue.services import intend, put_in_force
+from cardservice.catalogue.services import Intent, Withdrawal, carry_out, intend, intend_withdrawal
 from cardservice.db import Connection, Database, queries
 from cardservice.feed.interning import Interned
 from cardservice.feed.recompile import compile_cards
@@ -40,7 +40,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     job_id: UUID
     service_id: str
-    document: dict[str, Any]
+    document: dict[str, Any] | None
+    """``None`` takes the service out of force."""
     shared_with: list[str]
     chunk: int = CHUNK
 
@@ -119,8 +120,8 @@ async def _plans(database: Database, order: Order, now: datetime) -> list[_Plan]
         try:
             await queries().feed.bind_tenant(conn, tenant=order.tenant)
             errand = Errand(conn=conn, actor=Actor(name="preparing", tenant=order.tenant), now=now)
-            wish = await intend(errand, order.service_id, order.document, order.shared_with)
-            await put_in_force(errand, wish)
+            wish = await intend_asked(errand, order.service_id, order.document, order.shared_with)
+            await carry_out(errand, wish)
             for tenant in sorted(wish.tenants | wish.tenants_before):
                 async with as_tenant(conn, tenant):
                     areas = sorted(area for owner, area in wish.feeds if owner == tenant)
@@ -135,6 +136,19 @@ async def _plans(database: Database, order: Order, now: datetime) -> list[_Plan]
         finally:
             await future.rollback()
     return plans
+
+
+async def intend_asked(
+    errand: Errand, service_id: str, document: dict[str, Any] | None, shared_with: Sequence[str]
+) -> Intent | Withdrawal:
+    """What a job was asked for, checked against what is in force by now.
+
+    Raises:
+        ApiProblem: as the checks of a publication or a withdrawal.
+    """
+    if document is None:
+        return await intend_withdrawal(errand, service_id)
+    return await intend(errand, service_id, document, shared_with)
 
 
 async def feed_windows(conn: Connection, tenant: str, areas: Sequence[str], now: datetime) -> list[dict[str, Any]]:

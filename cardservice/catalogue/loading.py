@@ -26,6 +26,8 @@ KEPT: Final = 32
 COMPILER: Final = 1
 """Raised whenever the same facts and documents compile to something else: the next move of the horizon then looks at
 everybody."""
+AT_THE_GATE: Final = frozenset({"title", "description", "valid", "when", "offline"})
+"""Members of a document that only gates look at: nothing that is compiled of people depends on them."""
 LIST_KINDS: Final = {"site_set": "site_sets", "calendar": "calendars", "item_list": "item_lists"}
 """Kinds of lists and where they stand in ``rescard.world/1``."""
 
@@ -136,7 +138,7 @@ async def _load(conn: Connection, tenant: str, stamp: str) -> Catalogue:
 def _rules(services: Sequence[CompiledService], entries: Sequence[ServiceEntry], world: World) -> str:
     seen = [
         (
-            entry.document,
+            {name: part for name, part in entry.document.items() if name not in AT_THE_GATE},
             None if service.sites is None else sorted(service.sites),
             world.tenants[service.tenant].timezone,
             world.tenants[service.tenant].leap_birthday,

@@ -180,6 +180,13 @@ async def keep_rules(conn: Connection, tenant: str, areas: Sequence[str], catalo
     await queries().feed.keep_rules(conn, tenant=tenant, areas=list(areas), rules=rules)
 
 
+async def unchanged_rules(conn: Connection, tenant: str, areas: Sequence[str]) -> bool:
+    """Whether all rows of these areas are of the documents and lists that are in force now."""
+    catalogue = await load_catalogue(conn, tenant)
+    kept = {row["area"]: row["rules"] async for row in queries().feed.feeds(conn, tenant=tenant, areas=list(areas))}
+    return all(kept.get(area) == catalogue.area(area).rules for area in areas)
+
+
 async def _doubt_rules(conn: Connection, tenant: str, feeds: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> None:
     """Note where some people are compiled for other rules than the rest: a list changed that a document names."""
     mixed = [

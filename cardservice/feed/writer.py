@@ -14,7 +14,8 @@ from uuid import UUID
 
 from cardservice.catalogue.loading import load_catalogue
 from cardservice.db import Connection, queries
-from cardservice.feed.recompile import recompile
+from cardservice.feed.filling import fill_area
+from cardservice.feed.recompile import recompile, unchanged_rules
 from cardservice.feed.telling import milliseconds, take_numbers
 from cardservice.feed.window import window_of
 from entitlements.wire.feed import (
@@ -62,7 +63,11 @@ async def ensure_feed(conn: Connection, tenant: str, area: str, *, now: datetime
     begins, ends = window_of(now)
     added = await queries().feed.add_feed(conn, tenant=tenant, area=area, horizon_from=begins, horizon_until=ends)
     if added:
-        await recompile(conn, tenant, issue_number=issue_number, now=now, areas=[area], tell=False)
+        catalogue = await load_catalogue(conn, tenant)
+        if catalogue.area(area).services:
+            await recompile(conn, tenant, issue_number=issue_number, now=now, areas=[area], tell=False)
+        else:
+            await fill_area(conn, tenant, area, catalogue, issue_number=issue_number, now=now)
     return bool(added)
 
 
@@ -108,12 +113,14 @@ async def recompile_tenant(
 async def publish_service(conn: Connection, tenant: str, area: str, service: str, *, now: datetime) -> Numbers:
     """Tell a tenant's feed of the document of a service that is in force, after the cards that it changed.
 
-    Everybody is compiled in the caller's one transaction: well under a second for some thousand people, during which
-    no other card of the tenant changes. Hundreds of thousands need a job that prepares rows beside the ones in use.
+    Where the document changes who may, everybody is compiled in the caller's one transaction: well under a second for
+    some thousand people, during which no other card of the tenant changes. Hundreds of thousands are for a job that
+    prepares rows beside the ones in use (:mod:`cardservice.background`).
     Cards come before the document: a gate that is between the two already refuses whom the new document shuts out.
     """
     issue_number = await lock_tenant(conn, tenant)
-    if not await ensure_feed(conn, tenant, area, now=now):
+    made = await ensure_feed(conn, tenant, area, now=now)
+    if not made and not await unchanged_rules(conn, tenant, [area]):
         await recompile(conn, tenant, issue_number=issue_number, now=now, areas=[area])
     entry = (await load_catalogue(conn, tenant)).area(area).entry(service)
     return await tell_each(

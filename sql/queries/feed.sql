@@ -93,6 +93,19 @@ FROM unnest(:areas::text[], :indexes::integer[], :card_ids::bytea[], :states::sm
 ON CONFLICT (tenant, area, card_index) DO UPDATE
 SET card_id = EXCLUDED.card_id, state = EXCLUDED.state, profile_id = EXCLUDED.profile_id;
 
+-- name: fill_rows!
+-- The same row for every card, in an area in which nothing is offered yet.
+INSERT INTO card_row (tenant, area, card_index, card_id, state, profile_id)
+SELECT c.tenant, :area, c.card_index, c.card_id, code.code, :profile_id
+FROM card c JOIN unnest(:states::text[], :codes::smallint[]) AS code (state, code) ON code.state = c.state
+WHERE c.tenant = :tenant;
+
+-- name: wholly_blocked
+-- People who may use nothing, on some days at least.
+SELECT DISTINCT person_id
+FROM fact
+WHERE tenant = :tenant AND kind = 'block' AND name = '*' AND ended_at IS NULL;
+
 -- name: new_epoch
 -- Readers of these feeds start over from a snapshot. The number goes on, so that no two changes ever share one.
 UPDATE feed SET epoch = gen_random_uuid(), number = number + 1
