@@ -13,14 +13,18 @@ from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
 from cardservice.catalogue.facts import STATEMENTS, gather_facts
+from cardservice.catalogue.loading import AT_THE_GATE
 from cardservice.feed.edges import Edges, edges_between
 from cardservice.feed.window import as_horizon, window_of
+from cardservice.ledger.holders import counts
 from entitlements.calendars import local_time
 from entitlements.compile import CompiledService, account_keys, compile_profile, compile_service, telling_birthdays
 from entitlements.documents import parse_services
 from entitlements.eligibility import span_instants
 from entitlements.model import Instant, SiteId, TenantId
 from entitlements.world import Tenant, World
+from tests.benchmarks.population import documents, residents
+from tests.benchmarks.world import world
 
 ZONES = ("Europe/London", "Pacific/Kiritimati", "Etc/GMT+12", "America/Havana", "Asia/Kolkata")
 """From the first to the last midnight of a day on earth, one where clocks change at midnight, and one in between."""
@@ -204,6 +208,21 @@ def test_most_people_are_passed_over_on_most_days() -> None:
     looked_at = [day for day in born if edges.concern(day, [])]
     assert 0 < len(looked_at) < len(born) / 500
     assert len({day.year for day in looked_at}) == 3
+
+
+def test_what_only_gates_look_at_is_no_reason_to_compile_anybody() -> None:
+    everything, people = world(), residents(300)
+    worked = documents()
+    compiled = [compile_service(one, everything) for one in parse_services(worked)]
+    bare = [{name: part for name, part in one.items() if name not in AT_THE_GATE - {"title"}} for one in worked]
+    others = [compile_service(one, everything) for one in parse_services(bare)]
+    span = as_horizon(*window_of(datetime(2026, 6, 1, tzinfo=UTC)))
+    now = span.start
+    for facts in people:
+        assert compile_profile(facts, compiled, everything, span) == compile_profile(facts, others, everything, span)
+        for service, other in zip(compiled, others, strict=True):
+            assert account_keys(facts, service, now) == account_keys(facts, other, now)
+    assert list(map(counts, compiled)) == list(map(counts, others))
 
 
 def test_a_calendar_ends_somewhere() -> None:
