@@ -137,7 +137,7 @@ def make_app(settings: Settings) -> web.Application:
         site_secrets=SecretsDesk(db, masters, tenant_secrets, uid_cards=uid_cards),
         verifiers=Verifiers(),
     )
-    horizon = HorizonKeeper(db, hub)
+    horizon = HorizonKeeper(db, hub, settings)
     app = web.Application(client_max_size=settings.max_body_bytes, middlewares=[_problems_everywhere])
     app[PLATFORM] = platform
 

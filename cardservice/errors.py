@@ -82,10 +82,10 @@ class AsideError(ServiceError):
 
 
 class StaleBasisError(ServiceError):
-    """The catalogue of {tenant}, its day or its horizon changed while a publication was being prepared."""
+    """The catalogue of {tenant}, its day or its horizon changed while people were being compiled."""
 
     def __init__(self, *, tenant: str) -> None:
-        super().__init__(f"The catalogue of {tenant}, its day or its horizon changed while a publication was prepared")
+        super().__init__(f"The catalogue of {tenant}, its day or its horizon changed while people were compiled")
         self.tenant = tenant
 
 

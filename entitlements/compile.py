@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from entitlements.calendars import FOREVER, local_time
 from entitlements.compiled import CompiledService, compile_service
-from entitlements.eligibility import BEGINNING, View, span_instants
+from entitlements.eligibility import BEGINNING, GROWN_YEARS, View, span_instants
 from entitlements.facts import PersonFacts
 from entitlements.model import Instant
 from entitlements.profile import AccountKeys, DelegateGrant, Horizon, Profile, Segment, Verdict
@@ -14,7 +14,14 @@ from entitlements.requirements import DONE_SOMEWHERE
 from entitlements.service import All, Any, Expression, Holds, Not, Prerequisite
 from entitlements.world import Tenant, World
 
-__all__ = ["CompiledService", "account_keys", "compile_profile", "compile_service", "delegate_grants"]
+__all__ = [
+    "CompiledService",
+    "account_keys",
+    "compile_profile",
+    "compile_service",
+    "delegate_grants",
+    "telling_birthdays",
+]
 
 
 def compile_profile(facts: PersonFacts, services: Sequence[CompiledService], world: World, horizon: Horizon) -> Profile:
@@ -38,6 +45,18 @@ def compile_profile(facts: PersonFacts, services: Sequence[CompiledService], wor
     return Profile(grants=grants, prerequisites=_prerequisites(facts, services), blocks=blocks)
 
 
+def telling_birthdays(services: Sequence[CompiledService]) -> frozenset[int]:
+    """The birthdays, in years, on which a person's profile for these services can change. Some may be below zero."""
+    found: set[int] = set()
+    for service in services:
+        for condition in (service.who, service.child_condition, *(condition for _, condition in service.prices)):
+            if condition is not None:
+                found |= condition.ages
+        if service.child_condition is not None and service.who is not None:
+            found |= {years - GROWN_YEARS for years in service.who.ages}
+    return frozenset(found)
+
+
 def _view(facts: PersonFacts, tenant: Tenant) -> View:
     return View(facts, local_time(tenant.timezone), leap_on_feb_28=tenant.leap_birthday == "02-28")
 
@@ -53,6 +72,8 @@ def _segments(service: CompiledService, view: View, horizon: Horizon) -> tuple[S
             condition.boundaries(view, turns)
     if service.child_condition is not None:
         service.child_condition.boundaries(view, turns)
+        if service.who is not None:
+            service.who.boundaries(view.grown(), turns)  # of a child, _value asks what would hold of an adult
     starts = [low, *sorted(turn for turn in turns if low < turn < horizon.end)]
     found: list[Segment] = []
     for index, start in enumerate(starts):

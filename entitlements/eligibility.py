@@ -21,7 +21,8 @@ BEGINNING = Instant(-(2**62))
 """Before every instant that can be written."""
 
 
-GROWING = timedelta(days=28 * 365 + 7)
+GROWN_YEARS = 28
+GROWING = timedelta(days=GROWN_YEARS * 365 + GROWN_YEARS // 4)
 """28 years: any child becomes an adult, nobody becomes a pensioner, and leap years fall alike."""
 
 
@@ -94,11 +95,14 @@ Test = Callable[[View, Instant], bool | None]
 class Condition:
     """A compiled expression: :attr:`test` at an instant, and the instants at which the answer can change."""
 
-    __slots__ = ("_leaves", "test")
+    __slots__ = ("_leaves", "ages", "test")
 
     def __init__(self, expression: Expression) -> None:
         self.test: Test = _compile(expression)
         self._leaves = tuple(_leaves(expression))
+        asked = [leaf for leaf in self._leaves if isinstance(leaf, Age)]
+        self.ages = frozenset(years for leaf in asked for years in (leaf.low, leaf.high) if years is not None)
+        """Birthdays, in years, on which the answer can change."""
 
     def boundaries(self, view: View, into: set[Instant]) -> None:
         """Add every instant at which a fact that this condition asks for begins or ends."""

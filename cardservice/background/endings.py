@@ -19,7 +19,7 @@ async def finish(work: Errand, job: Mapping[str, Any], done: ServicePublished, t
     if job["draft_id"] is not None:
         row = await lock(work, job["draft_id"])
         await finish_draft(work, row, done, why=asked["why"], approved_by=asked["approved_by"])
-    else:
+    elif "same_as" in asked:
         earlier = Earlier(
             service_id=job["service_id"],
             version=asked["same_as"],

@@ -20,7 +20,7 @@ from cardservice.api.call import Actor, Errand
 from cardservice.background.aside import obey
 from cardservice.catalogue.facts import load_facts
 from cardservice.catalogue.loading import Catalogue, load_catalogue
-from cardservice.catalogue.services import intend, put_in_force
+from cardservice.catalogue.services import Intent, Withdrawal, carry_out, intend, intend_withdrawal
 from cardservice.db import Connection, Database, queries
 from cardservice.feed.interning import Interned
 from cardservice.feed.recompile import compile_cards
@@ -40,7 +40,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     job_id: UUID
     service_id: str
-    document: dict[str, Any]
+    document: dict[str, Any] | None
+    """``None`` takes the service out of force."""
     shared_with: list[str]
     chunk: int = CHUNK
 
@@ -97,7 +98,7 @@ async def prepare(order: Order) -> dict[str, Any]:
             stamps={plan.tenant: plan.catalogue.stamp for plan in plans},
             days={plan.tenant: plan.catalogue.today(now) for plan in plans},
             windows={
-                plan.tenant: {feed["area"]: (feed["horizon_from"], feed["horizon_until"]) for feed in plan.feeds}
+                plan.tenant: {feed["area"]: (feed["compile_from"], feed["compile_until"]) for feed in plan.feeds}
                 for plan in plans
             },
         ),
@@ -119,8 +120,8 @@ async def _plans(database: Database, order: Order, now: datetime) -> list[_Plan]
         try:
             await queries().feed.bind_tenant(conn, tenant=order.tenant)
             errand = Errand(conn=conn, actor=Actor(name="preparing", tenant=order.tenant), now=now)
-            wish = await intend(errand, order.service_id, order.document, order.shared_with)
-            await put_in_force(errand, wish)
+            wish = await intend_asked(errand, order.service_id, order.document, order.shared_with)
+            await carry_out(errand, wish)
             for tenant in sorted(wish.tenants | wish.tenants_before):
                 async with as_tenant(conn, tenant):
                     areas = sorted(area for owner, area in wish.feeds if owner == tenant)
@@ -137,12 +138,25 @@ async def _plans(database: Database, order: Order, now: datetime) -> list[_Plan]
     return plans
 
 
+async def intend_asked(
+    errand: Errand, service_id: str, document: dict[str, Any] | None, shared_with: Sequence[str]
+) -> Intent | Withdrawal:
+    """What a job was asked for, checked against what is in force by now.
+
+    Raises:
+        ApiProblem: as the checks of a publication or a withdrawal.
+    """
+    if document is None:
+        return await intend_withdrawal(errand, service_id)
+    return await intend(errand, service_id, document, shared_with)
+
+
 async def feed_windows(conn: Connection, tenant: str, areas: Sequence[str], now: datetime) -> list[dict[str, Any]]:
     """The time for which each area's grants are compiled; an area without a feed gets that of today."""
     begins, ends = window_of(now)
-    found = {area: {"area": area, "horizon_from": begins, "horizon_until": ends} for area in areas}
+    found = {area: {"area": area, "compile_from": begins, "compile_until": ends} for area in areas}
     async for row in queries().feed.feeds(conn, tenant=tenant, areas=list(areas)):
-        found[row["area"]] = {name: row[name] for name in ("area", "horizon_from", "horizon_until")}
+        found[row["area"]] = {name: row[name] for name in ("area", "compile_from", "compile_until")}
     return list(found.values())
 
 

@@ -13,14 +13,14 @@ from uuid import UUID
 
 from cardservice.api.call import Errand
 from cardservice.api.server import audit
-from cardservice.background.preparing import Basis, feed_windows
+from cardservice.background.preparing import Basis, feed_windows, intend_asked
 from cardservice.catalogue.loading import load_catalogue
 from cardservice.catalogue.models import ServicePublished
-from cardservice.catalogue.services import Intent, intend, put_in_force, settle
+from cardservice.catalogue.services import Intent, Withdrawal, carry_out, settle
 from cardservice.db import Connection, queries
 from cardservice.errors import StaleBasisError, conflict
 from cardservice.feed.interning import Interned, number_profiles
-from cardservice.feed.recompile import recompile
+from cardservice.feed.recompile import keep_rules, recompile
 from cardservice.feed.writer import as_tenant, lock_tenant, publish_world
 from entitlements.wire.feed import feed_name
 
@@ -42,28 +42,27 @@ async def swap(work: Errand, job: Mapping[str, Any], basis: Basis) -> ServicePub
             fits what it names.
     """
     asked = job["request"]
-    wish = await intend(work, job["service_id"], asked["document"], asked["shared_with"])
+    wish = await intend_asked(work, job["service_id"], asked["document"], asked["shared_with"])
     if wish.before["version"] != asked["newest"]:
         raise conflict("service_changed", "Another version came into force while this one was being prepared.")
     await settle(work, wish)
-    version = await put_in_force(work, wish)
+    version = await carry_out(work, wish)
     feeds: dict[str, int] = {}
     for tenant in sorted(wish.tenants | wish.tenants_before):
         async with as_tenant(work.conn, tenant):
             await _install(work, job["job_id"], tenant, wish, basis, feeds)
-    await audit(
-        work,
-        "service.published",
-        job["service_id"],
-        version=version,
-        area=wish.area,
-        shared_with=list(wish.shared),
-        job=str(job["job_id"]),
-    )
+    named = {"version": version, "job": str(job["job_id"])}
+    if isinstance(wish, Withdrawal):
+        await audit(work, "service.withdrawn", job["service_id"], **named)
+    else:
+        shared = list(wish.shared)
+        await audit(work, "service.published", job["service_id"], area=wish.area, shared_with=shared, **named)
     return ServicePublished(service_id=job["service_id"], version=version, area=wish.area, changed=True, feeds=feeds)
 
 
-async def _install(work: Errand, job_id: UUID, tenant: str, wish: Intent, basis: Basis, feeds: dict[str, int]) -> None:
+async def _install(
+    work: Errand, job_id: UUID, tenant: str, wish: Intent | Withdrawal, basis: Basis, feeds: dict[str, int]
+) -> None:
     conn, now = work.conn, work.now
     areas = sorted(area for owner, area in wish.feeds if owner == tenant)
     await _refuse_stale(conn, tenant, areas, basis, now)
@@ -85,6 +84,7 @@ async def _install(work: Errand, job_id: UUID, tenant: str, wish: Intent, basis:
     await queries().jobs.remove_holders(conn, **named, areas=areas)
     await queries().jobs.install_holders(conn, **named)
     await queries().jobs.single_rows(conn)
+    await keep_rules(conn, tenant, areas, await load_catalogue(conn, tenant))
     touched = [row["person_id"] async for row in queries().jobs.touched(conn, **named)]
     if touched:
         # What was prepared of them is of before their change; the lock is held, so nobody changes now.
@@ -98,7 +98,7 @@ async def _install(work: Errand, job_id: UUID, tenant: str, wish: Intent, basis:
 async def _refuse_stale(conn: Connection, tenant: str, areas: Sequence[str], basis: Basis, now: datetime) -> None:
     catalogue = await load_catalogue(conn, tenant)
     windows = {
-        feed["area"]: (feed["horizon_from"], feed["horizon_until"])
+        feed["area"]: (feed["compile_from"], feed["compile_until"])
         for feed in await feed_windows(conn, tenant, areas, now)
     }
     seen = (basis.stamps[tenant], basis.days[tenant], basis.windows[tenant])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ from entitlements.world import FORMAT, Tenant, World
 
 KEPT: Final = 32
 """Catalogues kept by a process: one a tenant, and the one before it while a change commits."""
+COMPILER: Final = 1
+"""Raised whenever the same facts and documents compile to something else: the next move of the horizon then looks at
+everybody."""
+AT_THE_GATE: Final = frozenset({"title", "description", "valid", "when", "offline"})
+"""Members of a document that only gates look at: nothing that is compiled of people depends on them."""
 LIST_KINDS: Final = {"site_set": "site_sets", "calendar": "calendars", "item_list": "item_lists"}
 """Kinds of lists and where they stand in ``rescard.world/1``."""
 
@@ -32,6 +38,8 @@ class AreaCatalogue:
 
     services: tuple[CompiledService, ...] = ()
     entries: tuple[ServiceEntry, ...] = ()
+    rules: str = "none"
+    """Digest of all that a profile depends on besides facts and the day: rows of equal rules need no new look."""
 
     def entry(self, service: str) -> ServiceEntry:
         """The document of a service that is in force here. Raises KeyError where it is not."""
@@ -118,11 +126,26 @@ async def _load(conn: Connection, tenant: str, stamp: str) -> Catalogue:
         world=world,
         feed_world=FeedWorld(world=_wire(world), sites=sites),
         areas={
-            area: AreaCatalogue(services=tuple(services), entries=tuple(entries))
+            area: AreaCatalogue(
+                services=tuple(services), entries=tuple(entries), rules=_rules(services, entries, world)
+            )
             for area, (services, entries) in areas.items()
         },
         services={str(service.id): service for services, _ in areas.values() for service in services},
     )
+
+
+def _rules(services: Sequence[CompiledService], entries: Sequence[ServiceEntry], world: World) -> str:
+    seen = [
+        (
+            {name: part for name, part in entry.document.items() if name not in AT_THE_GATE},
+            None if service.sites is None else sorted(service.sites),
+            world.tenants[service.tenant].timezone,
+            world.tenants[service.tenant].leap_birthday,
+        )
+        for service, entry in zip(services, entries, strict=True)
+    ]
+    return hashlib.sha256(msgspec.json.encode((COMPILER, seen), order="sorted")).hexdigest()
 
 
 async def service_of_version(

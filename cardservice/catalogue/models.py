@@ -68,13 +68,17 @@ class ServiceDetail(ApiModel):
 
 
 class ServicePublished(ApiModel):
-    """What a publication did. `feeds` are the last numbers of the feeds that tell of it."""
+    """What a publication did. `feeds` are the last numbers of the feeds that tell of it.
+
+    Where it concerns many people nothing has changed yet: `job_id` names the work in the background that changes it.
+    """
 
     service_id: str
-    version: int
+    version: int | None = Field(description="Null where a job is to give it.")
     area: str
     changed: bool
     feeds: dict[str, int]
+    job_id: UUID | None = None
 
 
 class ServicesPage(ApiModel):

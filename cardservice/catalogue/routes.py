@@ -5,7 +5,7 @@ from __future__ import annotations
 from cardservice.api.call import Call
 from cardservice.api.models import Page, encode_cursor, read_cursor
 from cardservice.api.routing import Routes
-from cardservice.catalogue import places, services
+from cardservice.catalogue import direct, places
 from cardservice.catalogue.models import (
     AreaReply,
     AreasReply,
@@ -54,15 +54,15 @@ async def get_service(call: Call) -> ServiceDetail:
 
 @routes.add("PUT", "/v1/services/{service_id}", "Put a document in force without a second person", roles=("admin",))
 async def publish(call: Call, body: Publication) -> ServicePublished:
-    done = await services.publish(call, call.path("service_id"), body.document, body.shared_with)
-    call.after_commit.append(call.platform.hub.wake)
+    done = await direct.publish_directly(call, call.platform.settings, call.path("service_id"), body)
+    call.after_commit += [call.platform.hub.wake, call.platform.publications.wake]
     return done
 
 
 @routes.add("POST", "/v1/services/{service_id}/withdraw", "Take a service out of force", roles=MANAGERS)
 async def withdraw(call: Call) -> ServicePublished:
-    done = await services.withdraw(call, call.path("service_id"))
-    call.after_commit.append(call.platform.hub.wake)
+    done = await direct.withdraw_directly(call, call.platform.settings, call.path("service_id"))
+    call.after_commit += [call.platform.hub.wake, call.platform.publications.wake]
     return done
 
 

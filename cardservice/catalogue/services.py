@@ -57,7 +57,7 @@ async def publish(
     await settle(call, wish)
     if wish.same:
         return wish.unchanged()
-    version = await put_in_force(call, wish)
+    version = await carry_out(call, wish)
     feeds: Feeds = {}
     if wish.in_force:
         gone = wish.tenants_before if wish.area_before != wish.area else wish.tenants_before - wish.tenants
@@ -81,6 +81,11 @@ class Intent:
     document: dict[str, Any]
     shared: tuple[str, ...]
     before: Mapping[str, Any]
+
+    @property
+    def service_id(self) -> str:
+        """Of which service."""
+        return str(self.service.id)
 
     @property
     def area(self) -> str:
@@ -126,6 +131,47 @@ class Intent:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """A service that was in force when it was looked at, and shall be no longer."""
+
+    tenant: str
+    service_id: str
+    before: Mapping[str, Any]
+    same: bool = False
+    tenants: frozenset[str] = frozenset()
+    """Whose residents it will serve."""
+
+    @property
+    def area(self) -> str:
+        """Where it is offered."""
+        return str(self.before["area"])
+
+    @property
+    def tenants_before(self) -> frozenset[str]:
+        """Whose residents it serves now."""
+        return frozenset((self.tenant, *self.before["shared_with"]))
+
+    @property
+    def feeds(self) -> frozenset[tuple[str, str]]:
+        """Tenant and area of every feed that changes with it."""
+        return frozenset((tenant, self.area) for tenant in self.tenants_before)
+
+
+async def intend_withdrawal(call: Work, service_id: str) -> Withdrawal:
+    """Check a withdrawal. Takes no lock.
+
+    Raises:
+        ApiProblem: 404 where this tenant never published it, 409 where it is not in force.
+    """
+    before = await _newest(call, service_id)
+    if before is NEVER_PUBLISHED:
+        raise not_found("service", service_id[:80])
+    if before["state"] != "published":
+        raise conflict("service_not_published", f"The service {service_id} is not in force.")
+    return Withdrawal(tenant=call.tenant, service_id=service_id, before=before)
+
+
 async def intend(call: Work, service_id: str, document: dict[str, Any], shared_with: Iterable[str]) -> Intent:
     """Check a publication. Takes no lock.
 
@@ -139,27 +185,33 @@ async def intend(call: Work, service_id: str, document: dict[str, Any], shared_w
     return Intent(tenant=call.tenant, service=service, document=document, shared=tuple(shared), before=before)
 
 
-async def settle(call: Work, wish: Intent) -> None:
+async def settle(call: Work, wish: Intent | Withdrawal) -> None:
     """Take the locks of all tenants concerned, and look whether everything still is as it was when it was checked.
 
     Raises:
         ApiProblem: 409 ``service_changed``, 422 where the document names what does not exist.
     """
     await lock_tenants(call.conn, wish.tenants | wish.tenants_before)
-    if dict(await _newest(call, wish.service.id)) != dict(wish.before):
+    if dict(await _newest(call, wish.service_id)) != dict(wish.before):
         raise conflict("service_changed", "Somebody else changed this service just now; look at it and try again.")
+    if isinstance(wish, Withdrawal):
+        return
     try:
         compile_service(wish.service, (await load_catalogue(call.conn, call.tenant)).world)
     except DocumentError as error:
         raise refused(error) from None
 
 
-async def put_in_force(call: Work, wish: Intent) -> int:
-    """Store the next version, in force; its number. The feeds are not told: that is the caller's part.
+async def carry_out(call: Work, wish: Intent | Withdrawal) -> int:
+    """Store the next version, in force, or end the one that is; its number. The caller tells the feeds.
 
     Raises:
         ApiProblem: 409 ``service_id_taken``.
     """
+    if isinstance(wish, Withdrawal):
+        named = {"tenant": call.tenant, "service_id": wish.service_id}
+        await queries().catalogue.end_published(call.conn, **named, state="withdrawn")
+        return int(wish.before["version"])
     sha256 = digest(wish.document)
     number = wish.before["version"] + 1
     return await _store(call, wish.service.id, number, wish.area, wish.document, sha256, wish.shared)
@@ -171,23 +223,13 @@ async def withdraw(call: Work, service_id: str) -> ServicePublished:
     Raises:
         ApiProblem: 404 where this tenant never published it, 409 where it is not in force.
     """
-    before = await _newest(call, service_id)
-    if before is NEVER_PUBLISHED:
-        raise not_found("service", service_id[:80])
-    targets = {call.tenant, *before["shared_with"]}
-    await lock_tenants(call.conn, targets)
-    if dict(await _newest(call, service_id)) != dict(before):
-        raise conflict("service_changed", "Somebody else changed this service just now; look at it and try again.")
-    if before["state"] != "published":
-        raise conflict("service_not_published", f"The service {service_id} is not in force.")
-    named = {"tenant": call.tenant, "service_id": service_id}
-    await queries().catalogue.end_published(call.conn, **named, state="withdrawn")
+    wish = await intend_withdrawal(call, service_id)
+    await settle(call, wish)
+    version = await carry_out(call, wish)
     feeds: Feeds = {}
-    await _withdraw(call, targets, before["area"], service_id, feeds)
-    await audit(call, "service.withdrawn", service_id, version=before["version"])
-    return ServicePublished(
-        service_id=service_id, version=before["version"], area=before["area"], changed=True, feeds=feeds
-    )
+    await _withdraw(call, wish.tenants_before, wish.area, service_id, feeds)
+    await audit(call, "service.withdrawn", service_id, version=version)
+    return ServicePublished(service_id=service_id, version=version, area=wish.area, changed=True, feeds=feeds)
 
 
 async def lock_tenants(conn: Connection, tenants: Iterable[str]) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from cardservice.api.auth import create_token
 from cardservice.catalogue.tenants import create_tenant
 from cardservice.db import ALL_TENANTS, Database, queries
 from cardservice.demo import catalogue
 from cardservice.demo.client import Api
+from cardservice.errors import DemoError
 from cardservice.settings import Settings
+
+LOOK_SECONDS: Final = 0.2
+"""How often it is asked whether work in the background is done."""
 
 
 async def ensure_tenants(settings: Settings) -> str:
@@ -42,11 +47,22 @@ async def publish_catalogue(api: Api) -> None:
     for site_id, site in catalogue.SITES.items():
         await api.call("PUT", f"/v1/sites/{site_id}", site, tenant="wcc")
     document = catalogue.LEISURE_DOCUMENT
-    await api.call("PUT", f"/v1/services/{document['id']}", {"document": document}, tenant="wcc")
+    await _publish(api, {"document": document})
     await publish_library(api, catalogue.open_now(datetime.now(UTC)))
 
 
 async def publish_library(api: Api, document: dict[str, Any]) -> None:
     """Publish the library service with these hours, for residents of both councils."""
-    body = {"document": document, "shared_with": ["rbkc"]}
-    await api.call("PUT", f"/v1/services/{document['id']}", body, tenant="wcc")
+    await _publish(api, {"document": document, "shared_with": ["rbkc"]})
+
+
+async def _publish(api: Api, body: dict[str, Any]) -> None:
+    """Put a document in force; among many residents that is work in the background, which is waited for."""
+    done = await api.call("PUT", f"/v1/services/{body['document']['id']}", body, tenant="wcc")
+    while done.get("job_id") is not None:
+        job = await api.call("GET", f"/v1/jobs/{done['job_id']}", tenant="wcc")
+        if job["state"] == "failed":
+            raise DemoError(what="service", detail=job["problem"])
+        if job["state"] == "done":
+            return
+        await asyncio.sleep(LOOK_SECONDS)

@@ -31,13 +31,14 @@ async def seed_residents(settings: Settings, count: int, now: datetime) -> int:
             share = count // len(TENANTS) + (1 if place < count % len(TENANTS) else 0)
             async with database.transaction(tenant) as conn:
                 if share and not await queries().demo.count_people(conn, tenant=tenant):
-                    made += await _seed(conn, settings, tenant, share, now)
+                    made += await seed_council(conn, settings, tenant, share, now)
     finally:
         await database.close()
     return made
 
 
-async def _seed(conn: Connection, settings: Settings, tenant: str, count: int, now: datetime) -> int:
+async def seed_council(conn: Connection, settings: Settings, tenant: str, count: int, now: datetime) -> int:
+    """Make ``count`` residents of one council, each with a card, in a transaction of it; how many were made."""
     residents = list(make_residents(tenant, count, now.astimezone(ZONE).date()))
     await queries().demo.add_people(
         conn,

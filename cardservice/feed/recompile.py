@@ -19,14 +19,21 @@ import msgspec
 from cardservice.catalogue.facts import load_facts
 from cardservice.catalogue.loading import Catalogue, load_catalogue
 from cardservice.db import Connection, queries
+from cardservice.errors import StaleBasisError
 from cardservice.feed.interning import EMPTY, Interned, Pool, number_profiles
 from cardservice.feed.telling import milliseconds, take_numbers
 from cardservice.feed.window import as_horizon
-from cardservice.ledger.holders import Candidate, counts, granted_services, with_delegates, write_holders
+from cardservice.ledger.holders import (
+    Candidate,
+    counts,
+    differing_holders,
+    granted_services,
+    with_delegates,
+    write_holders,
+)
 from entitlements.compile import compile_profile
 from entitlements.facts import PersonFacts
 from entitlements.model import CardId, CardState
-from entitlements.profile import Horizon
 from entitlements.wire.feed import CardChange, encode
 from entitlements.wire.rows import STATE_CODES, card_tag
 
@@ -68,7 +75,6 @@ async def recompile(
     now: datetime,
     people: Sequence[UUID] | None = None,
     areas: Sequence[str] | None = None,
-    horizon: Horizon | None = None,
     tell: bool = True,
 ) -> Outcome:
     """Compile people for areas and write what changed of their cards.
@@ -79,18 +85,23 @@ async def recompile(
         now: for blocks that hold by the day, and as the time of the changes.
         people: person ids; ``None`` for everybody.
         areas: ``None`` for all that have a feed.
-        horizon: another one than the feeds have.
         tell: write a change for each row; without it the caller begins a new epoch.
     """
     if people is not None:
         people = await with_delegates(conn, tenant, people)
     feeds = [row async for row in queries().feed.feeds(conn, tenant=tenant, areas=_listed(areas))]
     cards = [row async for row in queries().feed.cards(conn, tenant=tenant, people=_listed(people))]
-    if not feeds or not cards:
+    if not feeds:
         return NOTHING
     catalogue = await load_catalogue(conn, tenant)
+    if people is None:
+        await keep_rules(conn, tenant, [feed["area"] for feed in feeds], catalogue)
+    else:
+        await _doubt_rules(conn, tenant, feeds, catalogue)
+    if not cards:
+        return NOTHING
     facts = await load_facts(conn, tenant, people, today=catalogue.today(now))
-    rows, candidates = await compile_cards(catalogue, feeds, cards, facts, horizon)
+    rows, candidates = await compile_cards(catalogue, feeds, cards, facts)
     indexes = None if people is None else [card["card_index"] for card in cards]
     # Holders first: a gate that knows a card's row knows whose units it takes, and a card's own number is the last.
     holders, written = await write_holders(
@@ -124,21 +135,83 @@ async def recompile(
     return Outcome(numbers=tuple(sorted(holders.items())), rows=len(changed) + written)
 
 
+async def differing(
+    conn: Connection, tenant: str, people: Sequence[UUID], *, rules: Mapping[str, str], now: datetime
+) -> list[UUID]:
+    """Those of these people of whom the feeds would tell something else than they did. Takes no lock, writes nothing.
+
+    Args:
+        conn: a transaction of the tenant.
+        people: who is looked at.
+        rules: what the areas' rows are believed to be compiled from, besides facts.
+        now: the service's clock.
+
+    What is read may be of different moments. That does no harm as long as every change of facts, cards or documents
+    writes the rows that it makes wrong in its own transaction: a row that was not written since is of what was read.
+
+    Raises:
+        StaleBasisError: the areas, or what they are compiled from, are others by now.
+    """
+    catalogue = await load_catalogue(conn, tenant)
+    feeds = [row async for row in queries().feed.feeds(conn, tenant=tenant, areas=None)]
+    if rules != {feed["area"]: catalogue.area(feed["area"]).rules for feed in feeds}:
+        raise StaleBasisError(tenant=tenant)
+    cards = [row async for row in queries().feed.cards(conn, tenant=tenant, people=list(people))]
+    facts = await load_facts(conn, tenant, people, today=catalogue.today(now))
+    rows, candidates = await compile_cards(catalogue, feeds, cards, facts)
+    owners = {card["card_index"]: card["person_id"] for card in cards}
+    areas, indexes = [feed["area"] for feed in feeds], list(owners)
+    told = {
+        (row["area"], row["card_index"]): (row["state"], row["digest"])
+        async for row in queries().feed.told_digests(conn, tenant=tenant, areas=areas, indexes=indexes)
+    }
+    found = {
+        owners[row.index]
+        for row in rows
+        if told.get((row.area, row.index)) != (STATE_CODES[row.state], row.profile.digest)
+    }
+    held = await differing_holders(conn, tenant, candidates, catalogue, facts, areas=areas, indexes=indexes, now=now)
+    return sorted(found | {owners[index] for _, index in held})
+
+
+async def keep_rules(conn: Connection, tenant: str, areas: Sequence[str], catalogue: Catalogue) -> None:
+    """Note that everybody's rows in these areas are of this catalogue."""
+    rules = [catalogue.area(area).rules for area in areas]
+    await queries().feed.keep_rules(conn, tenant=tenant, areas=list(areas), rules=rules)
+
+
+async def unchanged_rules(conn: Connection, tenant: str, areas: Sequence[str]) -> bool:
+    """Whether all rows of these areas are of the documents and lists that are in force now."""
+    catalogue = await load_catalogue(conn, tenant)
+    kept = {row["area"]: row["rules"] async for row in queries().feed.feeds(conn, tenant=tenant, areas=list(areas))}
+    return all(kept.get(area) == catalogue.area(area).rules for area in areas)
+
+
+async def _doubt_rules(conn: Connection, tenant: str, feeds: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> None:
+    """Note where some people are compiled for other rules than the rest: a list changed that a document names."""
+    mixed = [
+        feed["area"]
+        for feed in feeds
+        if feed["rules"] is not None and feed["rules"].removeprefix("~") != catalogue.area(feed["area"]).rules
+    ]
+    if mixed:
+        await queries().feed.keep_rules(conn, tenant=tenant, areas=mixed, rules=[None] * len(mixed))
+
+
 async def compile_cards(
     catalogue: Catalogue,
     feeds: Sequence[Mapping[str, Any]],
     cards: Sequence[Mapping[str, Any]],
     facts: Mapping[UUID, PersonFacts],
-    horizon: Horizon | None = None,
 ) -> tuple[list[Row], list[Candidate]]:
-    """What each of these feeds (rows with ``area`` and horizon) has to tell of each card. Writes nothing."""
+    """What each of these feeds (rows with ``area`` and window) has to tell of each card. Writes nothing."""
     rows: list[Row] = []
     candidates: list[Candidate] = []
     living = {card["person_id"] for card in cards if card["state"] not in FINAL}
     for feed in feeds:
         area, pool = feed["area"], Pool()
         services = catalogue.area(area).services
-        span = horizon or as_horizon(feed["horizon_from"], feed["horizon_until"])
+        span = as_horizon(feed["compile_from"], feed["compile_until"])
         nothing = pool.intern(EMPTY)
         profiles: dict[UUID, Interned] = {}
         counting = any(counts(service) for service in services)

@@ -14,14 +14,12 @@ from uuid import UUID
 
 from cardservice.catalogue.loading import load_catalogue
 from cardservice.db import Connection, queries
-from cardservice.feed.pruning import prune_tenant
-from cardservice.feed.recompile import recompile
+from cardservice.feed.filling import fill_area
+from cardservice.feed.recompile import recompile, unchanged_rules
 from cardservice.feed.telling import milliseconds, take_numbers
-from cardservice.feed.window import as_horizon, window_of
+from cardservice.feed.window import window_of
 from entitlements.wire.feed import (
     AnyChange,
-    Horizon,
-    HorizonChange,
     KeysChange,
     ServiceChange,
     ServiceWithdrawn,
@@ -65,7 +63,11 @@ async def ensure_feed(conn: Connection, tenant: str, area: str, *, now: datetime
     begins, ends = window_of(now)
     added = await queries().feed.add_feed(conn, tenant=tenant, area=area, horizon_from=begins, horizon_until=ends)
     if added:
-        await recompile(conn, tenant, issue_number=issue_number, now=now, areas=[area], tell=False)
+        catalogue = await load_catalogue(conn, tenant)
+        if catalogue.area(area).services:
+            await recompile(conn, tenant, issue_number=issue_number, now=now, areas=[area], tell=False)
+        else:
+            await fill_area(conn, tenant, area, catalogue, issue_number=issue_number, now=now)
     return bool(added)
 
 
@@ -111,15 +113,17 @@ async def recompile_tenant(
 async def publish_service(conn: Connection, tenant: str, area: str, service: str, *, now: datetime) -> Numbers:
     """Tell a tenant's feed of the document of a service that is in force, after the cards that it changed.
 
-    Everybody is compiled in the caller's one transaction: well under a second for some thousand people, during which
-    no other card of the tenant changes. Hundreds of thousands need a job that prepares rows beside the ones in use.
+    Where the document changes who may, everybody is compiled in the caller's one transaction: well under a second for
+    some thousand people, during which no other card of the tenant changes. Hundreds of thousands are for a job that
+    prepares rows beside the ones in use (:mod:`cardservice.background`).
     Cards come before the document: a gate that is between the two already refuses whom the new document shuts out.
     """
     issue_number = await lock_tenant(conn, tenant)
-    if not await ensure_feed(conn, tenant, area, now=now):
+    made = await ensure_feed(conn, tenant, area, now=now)
+    if not made and not await unchanged_rules(conn, tenant, [area]):
         await recompile(conn, tenant, issue_number=issue_number, now=now, areas=[area])
     entry = (await load_catalogue(conn, tenant)).area(area).entry(service)
-    return await _tell(
+    return await tell_each(
         conn,
         tenant,
         issue_number,
@@ -133,7 +137,7 @@ async def publish_service(conn: Connection, tenant: str, area: str, service: str
 async def publish_withdrawal(conn: Connection, tenant: str, area: str, service: str, *, now: datetime) -> Numbers:
     """Tell a tenant's feed that a service is no longer offered, and then whose rights ended with it."""
     issue_number = await lock_tenant(conn, tenant)
-    told = await _tell(
+    told = await tell_each(
         conn,
         tenant,
         issue_number,
@@ -152,7 +156,7 @@ async def publish_world(conn: Connection, tenant: str, *, now: datetime | None =
     """
     issue_number = await lock_tenant(conn, tenant)
     world = (await load_catalogue(conn, tenant)).feed_world
-    return await _tell(
+    return await tell_each(
         conn,
         tenant,
         issue_number,
@@ -165,7 +169,7 @@ async def publish_keys(conn: Connection, tenant: str, *, now: datetime | None = 
     """Tell every feed of a tenant which card-signing keys are believed now."""
     issue_number = await lock_tenant(conn, tenant)
     keys = await card_keys(conn, tenant)
-    return await _tell(
+    return await tell_each(
         conn,
         tenant,
         issue_number,
@@ -174,37 +178,19 @@ async def publish_keys(conn: Connection, tenant: str, *, now: datetime | None = 
     )
 
 
-async def move_horizon(conn: Connection, tenant: str, *, now: datetime) -> Numbers:
-    """Compile everybody for the window of today; cards first, then the horizon that they are complete for."""
-    issue_number = await lock_tenant(conn, tenant)
-    begins, ends = window_of(now)
-    await queries().feed.move_horizon(conn, tenant=tenant, horizon_from=begins, horizon_until=ends)
-    await recompile(conn, tenant, issue_number=issue_number, now=now)
-    await prune_tenant(conn, tenant, now=now)
-    span = as_horizon(begins, ends)
-    horizon = Horizon(begins=span.start, ends=span.end)
-    return await _tell(
-        conn,
-        tenant,
-        issue_number,
-        None,
-        lambda n, _: HorizonChange(n=n, tn=issue_number, at=milliseconds(now), horizon=horizon),
-    )
-
-
 async def card_keys(conn: Connection, tenant: str) -> dict[str, Any]:
     """JWKS of the tenant's card-signing keys."""
     return {"keys": [row["public_jwk"] async for row in queries().feed.card_keys(conn, tenant=tenant)]}
 
 
-async def _tell(
+async def tell_each(
     conn: Connection,
     tenant: str,
     issue_number: int,
     areas: Sequence[str] | None,
     change: Callable[[int, str], AnyChange],
 ) -> Numbers:
-    """One change in each of these feeds, made from its number and area."""
+    """One change in each of these feeds (``None`` for all), made from its number and area. Under the tenant's lock."""
     if areas is None:
         areas = [row["area"] async for row in queries().feed.feeds(conn, tenant=tenant, areas=None)]
     taken = _in_order((await take_numbers(conn, tenant, dict.fromkeys(areas, 1))).items())

@@ -119,6 +119,27 @@ async def write_holders(
     return numbers, len(changed) + len(gone)
 
 
+async def differing_holders(
+    conn: Connection,
+    tenant: str,
+    candidates: Sequence[Candidate],
+    catalogue: Catalogue,
+    facts: Mapping[UUID, PersonFacts],
+    *,
+    areas: Sequence[str],
+    indexes: Sequence[int],
+    now: datetime,
+) -> list[tuple[str, int]]:
+    """Area and index of each of these cards whose record would be another one, or gone. Writes nothing."""
+    told = {
+        (row["area"], row["card_index"]): bytes(row["body"])
+        async for row in queries().ledger.told_holders(conn, tenant=tenant, areas=list(areas), indexes=list(indexes))
+    }
+    records = await holder_records(conn, tenant, candidates, catalogue, facts, False, now)
+    bodies = {place: msgspec.json.encode(holder) for place, holder in records.items()}
+    return [place for place in told.keys() | bodies.keys() if told.get(place) != bodies.get(place)]
+
+
 def _change(area: str, holder: Holder) -> Wanted:
     return area, lambda n, tn, at: HolderChange(n=n, tn=tn, at=at, holder=holder)
 

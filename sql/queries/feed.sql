@@ -22,8 +22,10 @@ ON CONFLICT DO NOTHING
 RETURNING true;
 
 -- name: feeds
--- Feeds of a tenant, or those of the named areas, in the order in which they are locked.
-SELECT area, epoch, number, horizon_from, horizon_until
+-- Feeds of a tenant, or those of the named areas, in the order in which they are locked. Rows are compiled for a window
+-- that is ahead of the horizon while that moves.
+SELECT area, epoch, number, rules, horizon_from, horizon_until,
+       coalesce(next_from, horizon_from) AS compile_from, coalesce(next_until, horizon_until) AS compile_until
 FROM feed
 WHERE tenant = :tenant AND (:areas::text[] IS NULL OR area = ANY (:areas::text[]))
 ORDER BY area;
@@ -91,31 +93,95 @@ FROM unnest(:areas::text[], :indexes::integer[], :card_ids::bytea[], :states::sm
 ON CONFLICT (tenant, area, card_index) DO UPDATE
 SET card_id = EXCLUDED.card_id, state = EXCLUDED.state, profile_id = EXCLUDED.profile_id;
 
+-- name: fill_rows!
+-- The same row for every card, in an area in which nothing is offered yet.
+INSERT INTO card_row (tenant, area, card_index, card_id, state, profile_id)
+SELECT c.tenant, :area, c.card_index, c.card_id, code.code, :profile_id
+FROM card c JOIN unnest(:states::text[], :codes::smallint[]) AS code (state, code) ON code.state = c.state
+WHERE c.tenant = :tenant;
+
+-- name: wholly_blocked
+-- People who may use nothing, on some days at least.
+SELECT DISTINCT person_id
+FROM fact
+WHERE tenant = :tenant AND kind = 'block' AND name = '*' AND ended_at IS NULL;
+
 -- name: new_epoch
 -- Readers of these feeds start over from a snapshot. The number goes on, so that no two changes ever share one.
 UPDATE feed SET epoch = gen_random_uuid(), number = number + 1
 WHERE tenant = :tenant AND (:areas::text[] IS NULL OR area = ANY (:areas::text[]))
 RETURNING area, number;
 
--- name: move_horizon!
--- The time for which the feed's grants are complete.
-UPDATE feed SET horizon_from = :horizon_from, horizon_until = :horizon_until WHERE tenant = :tenant;
+-- name: keep_rules!
+-- What these feeds' rows were compiled from; null where they are not of one and the same.
+UPDATE feed f SET rules = kept.rules
+FROM unnest(:areas::text[], :rules::text[]) AS kept (area, rules)
+WHERE f.tenant = :tenant AND f.area = kept.area;
+
+-- name: begin_move!
+-- Rows of feeds that are behind are compiled for this window from now on. What the feeds tell does not change yet.
+UPDATE feed SET next_from = :horizon_from, next_until = :horizon_until
+WHERE tenant = :tenant AND horizon_from < :horizon_from;
+
+-- name: end_move
+-- The time for which these feeds' grants are complete.
+UPDATE feed SET horizon_from = next_from, horizon_until = next_until, next_from = NULL, next_until = NULL
+WHERE tenant = :tenant AND next_from IS NOT NULL
+RETURNING area;
 
 -- name: stale_horizons
 -- Tenants with a feed whose horizon began before this instant.
 SELECT DISTINCT tenant FROM feed WHERE horizon_from < :horizon_from ORDER BY tenant;
 
--- name: try_horizon_lock$
--- One process at a time moves a tenant's horizon.
-SELECT pg_try_advisory_xact_lock(hashtextextended('rescard.horizon/' || :tenant::text, 0));
+-- name: claim_horizon$
+-- One process at a time moves a tenant's horizon. Held by the session: if it dies, the next that looks goes on.
+SELECT pg_try_advisory_lock(hashtextextended('rescard.horizon/' || :tenant::text, 0));
 
--- name: prune_profiles!
--- Profiles that no card has any more.
+-- name: unclaim_horizon$
+-- The next one may.
+SELECT pg_advisory_unlock(hashtextextended('rescard.horizon/' || :tenant::text, 0));
+
+-- name: people_with_edges
+-- Card holders of whom a statement begins, or has its last day, or who were born, within one of these spans of days.
+SELECT person_id
+FROM (
+    SELECT f.person_id
+    FROM fact f JOIN unnest(:firsts::date[], :lasts::date[]) AS span (first, last)
+        ON f.from_date BETWEEN span.first AND span.last OR f.until_date BETWEEN span.first - 1 AND span.last - 1
+    WHERE f.tenant = :tenant AND f.ended_at IS NULL
+    UNION
+    SELECT p.person_id
+    FROM person p JOIN unnest(:born_firsts::date[], :born_lasts::date[]) AS span (first, last)
+        ON p.date_of_birth BETWEEN span.first AND span.last
+    WHERE p.tenant = :tenant
+) AS edged
+WHERE EXISTS (SELECT FROM card c WHERE c.tenant = :tenant AND c.person_id = edged.person_id)
+ORDER BY person_id;
+
+-- name: told_digests
+-- What the feeds of these areas last told of these cards, profiles by their content.
+SELECT r.area, r.card_index, r.state, p.digest
+FROM card_row r JOIN profile p USING (tenant, area, profile_id)
+WHERE r.tenant = :tenant AND r.area = ANY (:areas::text[]) AND r.card_index = ANY (:indexes::integer[]);
+
+-- name: unused_profiles^
+-- Profiles of a feed that no card has, and the number that the feed had when that was so.
+SELECT f.number, ARRAY(
+    SELECT p.profile_id FROM profile p
+    WHERE p.tenant = f.tenant AND p.area = f.area
+      AND NOT EXISTS (
+          SELECT FROM card_row r WHERE r.tenant = p.tenant AND r.area = p.area AND r.profile_id = p.profile_id
+      )
+) AS unused
+FROM feed f
+WHERE f.tenant = :tenant AND f.area = :area;
+
+-- name: drop_profiles!
+-- Profiles that no card has, unless the feed told anything since that was looked up. Under the tenant's row lock.
 DELETE FROM profile p
-WHERE p.tenant = :tenant
-  AND NOT EXISTS (
-      SELECT FROM card_row r WHERE r.tenant = p.tenant AND r.area = p.area AND r.profile_id = p.profile_id
-  );
+USING feed f
+WHERE f.tenant = :tenant AND f.area = :area AND f.number = :number
+  AND p.tenant = f.tenant AND p.area = f.area AND p.profile_id = ANY (:unused::integer[]);
 
 -- name: card_keys
 -- Card-signing keys of a tenant that may be believed, oldest first.

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.benchmarks import bulk, cache, decisions, fleet, policies, replay, service, status
+from tests.benchmarks import borough, bulk, cache, decisions, fleet, policies, replay, service, status
 from tests.benchmarks.measure import Result
 from tests.benchmarks.report import as_text, write_document, write_json
 
@@ -17,6 +17,7 @@ SUITES = {
     "bulk": bulk.run,
     "replay": replay.run,
     "status": status.run,
+    "compile": borough.run,
     "service": service.run,
     "fleet": fleet.run,
 }

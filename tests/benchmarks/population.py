@@ -66,6 +66,12 @@ def population() -> Population:
     return Population(list(numbers), lows)
 
 
+def residents(count: int) -> list[PersonFacts]:
+    """Facts of so many residents, drawn as those of :func:`population`."""
+    dice = random.Random(SEED)
+    return [_facts(_draw(dice)) for _ in range(count)]
+
+
 _Span = tuple[int | None, int | None]
 """Days from today on which a statement begins and ends, ``None`` for beyond the horizon."""
 

@@ -10,10 +10,11 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from cardservice.db import DATABASE_AWAY, TRY_AGAIN, Connection, Database
+from cardservice.db import DATABASE_AWAY, TRY_AGAIN, Connection, Database, queries
 from cardservice.errors import DatabaseRefusedError
+from cardservice.feed.moving import move_horizon
 from cardservice.feed.pruning import KEPT, prune_feed
-from cardservice.feed.writer import move_horizon, recompile_tenant
+from cardservice.feed.writer import recompile_tenant
 from tests.faults.plan import Overhaul
 
 AGAIN_SECONDS: Final = 0.02
@@ -45,11 +46,13 @@ class Clerk:
 
     async def _do(self, what: Overhaul) -> None:
         while True:
-            database = Database(self._url, pool_size=1)
+            database = Database(self._url, pool_size=2)
             try:
                 await database.open()
                 async with database.transaction("wcc") as conn:
                     await _overhaul(conn, what)
+                if what.what == "horizon":
+                    await _move_on(database)
             except (*DATABASE_AWAY, *TRY_AGAIN, DatabaseRefusedError):
                 await asyncio.sleep(AGAIN_SECONDS)
             except Exception as error:  # noqa: BLE001 -- told at the end with all other problems
@@ -69,4 +72,20 @@ async def _overhaul(conn: Connection, what: Overhaul) -> None:
         # As if it were so much later: nothing that was told so far is kept, and no snapshot.
         await prune_feed(conn, "wcc", what.area, now=now + 2 * KEPT)
     else:
-        await move_horizon(conn, "wcc", now=now - timedelta(days=what.days))
+        back = timedelta(days=what.days)
+        await conn.execute(
+            "UPDATE feed SET horizon_from = horizon_from - $1::interval, horizon_until = horizon_until - $1::interval",
+            back,
+        )
+
+
+async def _move_on(database: Database) -> None:
+    """The daily move, as one of the services makes it; whichever comes first has the claim."""
+    async with database.pool.acquire() as claim:
+        while not await queries().feed.claim_horizon(claim, tenant="wcc"):  # noqa: ASYNC110 -- another process has it
+            await asyncio.sleep(AGAIN_SECONDS)
+        try:
+            await move_horizon(database, "wcc", now=datetime.now(UTC))
+        finally:
+            if not claim.is_closed():
+                await queries().feed.unclaim_horizon(claim, tenant="wcc")

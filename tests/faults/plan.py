@@ -87,7 +87,7 @@ class Rotate(Step):
 @dataclass(frozen=True, kw_only=True)
 class Overhaul(Step):
     """What the service does now and then to a whole feed: begin a new epoch, forget all changes so far, or move the
-    horizon (to that of so many days ago; the next service that starts moves it on)."""
+    horizon (as if nobody had moved it for so many days, and then on)."""
 
     what: Literal["epoch", "prune", "horizon"]
     area: str

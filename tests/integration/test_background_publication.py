@@ -12,10 +12,12 @@ from typing import Any
 import asyncpg
 import pytest
 
+from cardservice.api.call import Actor, Errand
 from cardservice.app import PLATFORM
+from cardservice.catalogue.services import publish as publish_in_transaction
 from cardservice.settings import Settings
 from entitlements.profile import Verdict
-from tests.support.feed import Mirror, publish, take_snapshot, truth
+from tests.support.feed import Mirror, document, job_done, publish, pull, take_snapshot, truth
 from tests.support.life import AUTHOR, GYM, act, approved, gym, until_state
 from tests.support.reader import FakeReader, add_site, enrolled_reader
 from tests.support.service import Service, add_tenant, run_service
@@ -48,13 +50,22 @@ async def _person(service: Service, born: str = "1990-02-03") -> dict[str, Any]:
     return dict(card) | {"fact": fact["fact_id"]}
 
 
+async def _at_once(service: Service, made: dict[str, Any]) -> None:
+    """Put a document in force in one transaction, as with few people."""
+    platform = service.app[PLATFORM]
+    async with platform.db.transaction("wcc") as conn:
+        errand = Errand(conn=conn, actor=Actor(name="test", tenant="wcc"))
+        await publish_in_transaction(errand, made["id"], made, ())
+    platform.hub.wake()
+
+
 async def _crowd(service: Service, count: int = 6) -> tuple[FakeReader, list[dict[str, Any]]]:
     await add_site(service)
     people = [await _person(service, "1990-02-03" if number % 2 else "2009-02-03") for number in range(count)]
     async with service.app[PLATFORM].db.transaction("wcc") as conn:
         # Directly, as an administrator's set-up does: the former document is there before anybody counts.
         assert await conn.fetchval("SELECT cards_numbered FROM tenant") == count
-    await publish(service, OLD)
+    await _at_once(service, OLD)
     return await enrolled_reader(service), people
 
 
@@ -209,7 +220,7 @@ async def test_what_is_published_meanwhile_is_not_undone_by_the_swap(service: Se
         begun = await act(service, draft, "publish")
         await _until_stuck(service.settings.database_url)
         other = gym(id="wcc.leisure.sauna", title="Sauna", who={"all": [{"age": {"gte": 30}}]})
-        await publish(service, other)
+        await _at_once(service, other)
     await _until(service, begun["job_id"], state="done")
     mirror = await take_snapshot(reader, FEED)
     assert set(mirror.services) == {GYM, "wcc.leisure.sauna"}
@@ -223,7 +234,8 @@ async def test_a_publication_that_lost_its_ground_is_given_up_and_says_why(servi
     async with _held(service.settings.database_url):
         begun = await act(service, draft, "publish")
         await _until_stuck(service.settings.database_url)
-        await publish(service, gym(title="Direct"))
+        older = {"all": [{"resident_of": ["wcc"]}, {"age": {"gte": 21}}]}
+        await _at_once(service, gym(title="Direct", who=older))
         status, problem = await service.call("POST", f"/v1/services/{GYM}/rollback", {"why": "x"}, roles=AUTHOR)
         assert (status, problem["code"]) == (409, "publication_running")
     job = await _until(service, begun["job_id"], state="failed")
@@ -278,3 +290,79 @@ async def test_people_of_a_council_it_is_shared_with_are_prepared_too(service: S
     assert set(mirror.services) == {GYM}
     ours = await take_snapshot(await enrolled_reader(service), FEED)
     assert _allowed(ours, people) == [False, True] * 3
+
+
+async def test_a_service_is_taken_from_many_without_holding_up_a_revocation(service: Service) -> None:
+    reader, people = await _crowd(service)
+    before = await take_snapshot(reader, FEED)
+    path = f"/v1/services/{GYM}/withdraw"
+    async with _held(service.settings.database_url):
+        status, begun = await service.call("POST", path, roles=AUTHOR)
+        assert (status, begun["version"], begun["changed"]) == (200, None, False)
+        await _until_stuck(service.settings.database_url)
+        status, problem = await service.call("POST", path, roles=AUTHOR)
+        assert (status, problem["code"]) == (409, "publication_running")
+        gone = people[1]["card_id"]
+        assert (await service.call("POST", f"/v1/cards/{gone}/revoke", {"reason": "stolen"}))[0] == 200
+        mirror = await pull(reader, before)
+        assert mirror.cards[people[1]["index"]][1] == "revoked"
+        assert set(mirror.services) == {GYM}, "the old until all of the new is there"
+    job = await job_done(service, begun["job_id"])
+    assert (job["kind"], job["result"]["version"]) == ("withdraw", 1)
+    after = await take_snapshot(reader, FEED)
+    assert after.services == {}
+    assert _granted(after, people) == [[]] * 6
+    assert after.cards[people[1]["index"]][1] == "revoked"
+    assert after.cards == await truth(service, FEED)
+    status, problem = await service.call("POST", path, roles=AUTHOR)
+    assert (status, problem["code"]) == (409, "service_not_published")
+
+
+def _granted(mirror: Mirror, people: list[dict[str, Any]]) -> list[list[str]]:
+    return [[name for name, _ in json.loads(mirror.cards[one["index"]][2])[0]] for one in people]
+
+
+async def test_what_an_administrator_puts_in_force_for_many_tells_how_far_it_is(service: Service) -> None:
+    reader, people = await _crowd(service)
+    status, begun = await service.call("PUT", f"/v1/services/{GYM}", {"document": NEW})
+    assert (status, begun["version"], begun["changed"], begun["feeds"]) == (200, None, False, {})
+    job = await job_done(service, begun["job_id"])
+    assert (job["kind"], job["done"], job["total"], job["result"]["version"]) == ("publish", 6, 6, 2)
+    mirror = await take_snapshot(reader, FEED)
+    assert mirror.services[GYM] == NEW
+    assert _allowed(mirror, people) == [False, True] * 3
+    status, same = await service.call("PUT", f"/v1/services/{GYM}", {"document": NEW})
+    assert (status, same["version"], same["changed"], same["job_id"]) == (200, 2, False, None)
+    wrong = {"document": gym(who=ADULTS, where={"sites": ["@nowhere"]})}
+    assert (await service.call("PUT", f"/v1/services/{GYM}", wrong))[0] == 422
+
+
+async def test_other_opening_hours_are_told_at_once_however_many_residents_there_are(service: Service) -> None:
+    reader, _ = await _crowd(service)
+    mirror = await take_snapshot(reader, FEED)
+    made = OLD | {"when": {"windows": [{"days": ["mon"], "from": "09:00", "until": "17:00"}]}}
+    status, done = await service.call("PUT", f"/v1/services/{GYM}", {"document": made})
+    assert (status, done["version"], done["job_id"]) == (200, 2, None)
+    assert done["feeds"] == {FEED: mirror.number + 1}, "the document, and not one card"
+    await pull(reader, mirror)
+    assert mirror.services[GYM] == made
+
+
+async def test_a_lane_of_a_new_area_knows_every_card_and_who_may_use_nothing(service: Service) -> None:
+    _, people = await _crowd(service)
+    status, _ = await service.call("POST", f"/v1/people/{people[2]['person_id']}/facts", {"kind": "block", "name": "*"})
+    assert status == 201
+    gone = people[3]["card_id"]
+    assert (await service.call("POST", f"/v1/cards/{gone}/revoke", {"reason": "stolen"}))[0] == 200
+    lane = {"lane": "9", "name": "Lane 9", "areas": ["waste"]}
+    status, _ = await service.call("PUT", "/v1/sites/tip", {"name": "The tip", "lanes": [lane]}, roles=AUTHOR)
+    assert status == 200
+    reader = await enrolled_reader(service, site="tip", feeds=("wcc/waste",))
+    mirror = await take_snapshot(reader, "wcc/waste")
+    assert mirror.cards == await truth(service, "wcc/waste")
+    assert len(mirror.cards) == 6
+    blocked = [json.loads(mirror.cards[one["index"]][2])[2] for one in people]
+    assert blocked == [[], [], ["*"], [], [], []]
+    assert mirror.cards[people[3]["index"]][1] == "revoked"
+    await publish(service, document("wcc.waste.tip", area="waste"))
+    assert len(_granted(await take_snapshot(reader, "wcc/waste"), people)) == 6

@@ -43,6 +43,8 @@ else:
 
 PATIENCE = 20.0
 """Seconds after which something that should have come will not come any more."""
+JOB_PATIENCE = 60.0
+"""The same for work in processes of their own, on a busy machine."""
 
 
 def document(service_id: str = "wcc.leisure.gym", tenant: str = "wcc", **more: Any) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def document(service_id: str = "wcc.leisure.gym", tenant: str = "wcc", **more: A
 async def publish(
     service: Service, made: dict[str, Any], *, shared_with: tuple[str, ...] = (), tenant: str | None = None
 ) -> dict[str, Any]:
-    """Publish a document as its tenant."""
+    """Publish a document as its tenant; among many residents, wait for the work in the background."""
     status, answer = await service.call(
         "PUT",
         f"/v1/services/{made['id']}",
@@ -71,7 +73,20 @@ async def publish(
         roles="admin",
     )
     assert status == 200, answer
+    if answer["job_id"] is not None:
+        await job_done(service, answer["job_id"], tenant=tenant or made["tenant"])
     return dict(answer)
+
+
+async def job_done(service: Service, job: str, *, tenant: str = "wcc") -> dict[str, Any]:
+    """Work in the background once it is over, which must have gone well."""
+    async with asyncio.timeout(JOB_PATIENCE):
+        while True:
+            status, answer = await service.call("GET", f"/v1/jobs/{job}", tenant=tenant, roles="manager")
+            assert status == 200, answer
+            if answer["state"] in ("done", "failed"):
+                assert answer["state"] == "done", answer
+                return dict(answer)
 
 
 @dataclass

@@ -30,6 +30,13 @@ days = st.integers(-10, 40).map(lambda offset: date.fromordinal(date(2027, 2, 20
 spans = st.lists(st.tuples(days, days).map(lambda pair: {"from": min(pair), "until": max(pair)}), max_size=3)
 
 
+def test_a_child_is_told_of_their_age_from_the_day_on_an_adult_in_their_place_would_be_let_in() -> None:
+    service = compiled(who={"age": {"gte": 40}}, delegation={"accompanied_by": {"children_under": 16, "max": 2}})
+    segments = profile_of(service, SPAN, date_of_birth="2015-03-05").segments(service.id)
+    twelve = Instant(int(datetime(2027, 3, 5, tzinfo=LONDON).timestamp()))
+    assert segments == (Segment(twelve, None, Verdict.TOO_YOUNG),)
+
+
 def _on(held: list[dict[str, str]], day: str) -> bool:
     return any(span["from"] <= day <= span["until"] for span in held)
 
