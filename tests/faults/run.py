@@ -37,6 +37,8 @@ SAID: Final = {
     "gates released": "released",
     "batches of changes by stream": "streamed",
     "batches of taps sent": "sending",
+    "feeds taken anew after an epoch": "feed_epoch",
+    "feeds taken anew after changes were let go": "feed_pruned",
 }
 """What is counted of what readers say."""
 OFTEN: Final = (
@@ -55,6 +57,8 @@ SELDOM: Final = (
     "readers killed while they wrote a base",
     "readers killed at a release",
     "batches of changes by stream without Valkey",
+    "feeds taken anew after an epoch",
+    "feeds taken anew after changes were let go",
 )
 """What must have happened within two hundred."""
 
