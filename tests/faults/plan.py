@@ -110,6 +110,13 @@ class Told(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compact(Step):
+    """A reader writes new bases, while whatever comes next goes on."""
+
+    reader: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class KillReader(Step):
     """A reader ends while a card is held up at it, and perhaps while it writes a base."""
 

@@ -17,6 +17,7 @@ from tests.faults.plan import (
     SPARE_PEOPLE,
     STEPS,
     Change,
+    Compact,
     Disturb,
     End,
     Event,
@@ -150,6 +151,11 @@ def _overhaul(known: _Known) -> list[Step]:
     return [Overhaul(what=what, area=known.chance.choice(AREAS), days=known.chance.randint(1, 3))]
 
 
+def _compact(known: _Known) -> list[Step]:
+    up = [reader for reader in READERS if reader not in known.down]
+    return [Compact(reader=known.chance.choice(up))] if up else []
+
+
 def _kill(known: _Known) -> list[Step]:
     chance = known.chance
     part = chance.choice(("postgres", "valkey", *SERVICES, *READERS, *READERS, *READERS))
@@ -209,6 +215,7 @@ _KINDS: Final[tuple[tuple[Callable[[_Known], list[Step]], int], ...]] = (
     (_issue, 6),
     (_catalogue, 5),
     (_overhaul, 3),
+    (_compact, 3),
     (_kill, 11),
     (_start, 6),
     (_disturb, 8),

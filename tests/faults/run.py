@@ -156,6 +156,8 @@ class Run:
             self.links[step.link].disturb(step.harm, octets=step.octets, upwards=step.upwards)
         elif isinstance(step, steps.Heal):
             self.links[step.link].heal(late=step.late)
+        elif isinstance(step, steps.Compact):
+            self.parties[step.reader].compact()
         elif isinstance(step, steps.Overhaul):
             self.happened[f"overhaul: {step.what}"] += 1
             self.clerk.begin(step)
@@ -340,6 +342,7 @@ class Run:
         kept = [kept for party in self.parties.values() for kept in party.kept.values()]
         self.happened["runs"] += 1
         self.happened["taps decided"] += len(taps)
+        self.happened.update(f"taps: {tap['outcome']} ({tap['reason']})" for tap in taps)
         self.happened["taps allowed"] += sum(tap["outcome"] == "allow" for tap in taps)
         self.happened["refused for the card's state"] += sum(tap["reason"].startswith("card_") for tap in taps)
         self.happened["items that a power cut might take"] += sum(each.excused for each in kept)
