@@ -29,6 +29,7 @@ from tests.faults.plan import (
     Moment,
     Overhaul,
     Publish,
+    Ready,
     Rename,
     Rotate,
     Start,
@@ -80,6 +81,8 @@ class _Known:
 def plan(seed: int, *, steps: int = STEPS) -> list[Step]:
     """The steps of a seed. The same seed gives the same steps, always."""
     known = _Known(random.Random(f"rescard faults {seed}"))
+    if known.chance.random() < 0.8:
+        known.steps += [Ready(reader=reader) for reader in READERS]
     kinds, weights = zip(*_KINDS, strict=True)
     while len(known.steps) < steps:
         (kind,) = known.chance.choices(kinds, weights)

@@ -143,6 +143,9 @@ class Run:
         self.happened[type(step).__name__.lower()] += 1
         if isinstance(step, steps.Taps):
             await self._tap(step)
+        elif isinstance(step, steps.Ready):
+            party = self.parties[step.reader]
+            await party.until(lambda: party.told.keys() >= set(FEEDS))
         elif isinstance(step, steps.Told):
             await self._told(step.reader)
         elif isinstance(step, steps.KillReader):
