@@ -103,8 +103,22 @@ class Taps(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ready(Step):
+    """Wait until a reader that was just started has taken its first snapshots; before it refers everybody to staff."""
+
+    reader: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Told(Step):
     """Wait until a reader has applied every change that the desk was answered; the way to it is in order."""
+
+    reader: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compact(Step):
+    """A reader writes new bases, while whatever comes next goes on."""
 
     reader: str
 

@@ -17,6 +17,7 @@ from tests.faults.plan import (
     SPARE_PEOPLE,
     STEPS,
     Change,
+    Compact,
     Disturb,
     End,
     Event,
@@ -28,6 +29,7 @@ from tests.faults.plan import (
     Moment,
     Overhaul,
     Publish,
+    Ready,
     Rename,
     Rotate,
     Start,
@@ -79,6 +81,8 @@ class _Known:
 def plan(seed: int, *, steps: int = STEPS) -> list[Step]:
     """The steps of a seed. The same seed gives the same steps, always."""
     known = _Known(random.Random(f"rescard faults {seed}"))
+    if known.chance.random() < 0.8:
+        known.steps += [Ready(reader=reader) for reader in READERS]
     kinds, weights = zip(*_KINDS, strict=True)
     while len(known.steps) < steps:
         (kind,) = known.chance.choices(kinds, weights)
@@ -150,6 +154,11 @@ def _overhaul(known: _Known) -> list[Step]:
     return [Overhaul(what=what, area=known.chance.choice(AREAS), days=known.chance.randint(1, 3))]
 
 
+def _compact(known: _Known) -> list[Step]:
+    up = [reader for reader in READERS if reader not in known.down]
+    return [Compact(reader=known.chance.choice(up))] if up else []
+
+
 def _kill(known: _Known) -> list[Step]:
     chance = known.chance
     part = chance.choice(("postgres", "valkey", *SERVICES, *READERS, *READERS, *READERS))
@@ -209,6 +218,7 @@ _KINDS: Final[tuple[tuple[Callable[[_Known], list[Step]], int], ...]] = (
     (_issue, 6),
     (_catalogue, 5),
     (_overhaul, 3),
+    (_compact, 3),
     (_kill, 11),
     (_start, 6),
     (_disturb, 8),

@@ -37,6 +37,8 @@ SAID: Final = {
     "gates released": "released",
     "batches of changes by stream": "streamed",
     "batches of taps sent": "sending",
+    "feeds taken anew after an epoch": "feed_epoch",
+    "feeds taken anew after changes were let go": "feed_pruned",
 }
 """What is counted of what readers say."""
 OFTEN: Final = (
@@ -55,6 +57,8 @@ SELDOM: Final = (
     "readers killed while they wrote a base",
     "readers killed at a release",
     "batches of changes by stream without Valkey",
+    "feeds taken anew after an epoch",
+    "feeds taken anew after changes were let go",
 )
 """What must have happened within two hundred."""
 
@@ -139,6 +143,9 @@ class Run:
         self.happened[type(step).__name__.lower()] += 1
         if isinstance(step, steps.Taps):
             await self._tap(step)
+        elif isinstance(step, steps.Ready):
+            party = self.parties[step.reader]
+            await party.until(lambda: party.told.keys() >= set(FEEDS))
         elif isinstance(step, steps.Told):
             await self._told(step.reader)
         elif isinstance(step, steps.KillReader):
@@ -152,6 +159,8 @@ class Run:
             self.links[step.link].disturb(step.harm, octets=step.octets, upwards=step.upwards)
         elif isinstance(step, steps.Heal):
             self.links[step.link].heal(late=step.late)
+        elif isinstance(step, steps.Compact):
+            self.parties[step.reader].compact()
         elif isinstance(step, steps.Overhaul):
             self.happened[f"overhaul: {step.what}"] += 1
             self.clerk.begin(step)
@@ -336,6 +345,7 @@ class Run:
         kept = [kept for party in self.parties.values() for kept in party.kept.values()]
         self.happened["runs"] += 1
         self.happened["taps decided"] += len(taps)
+        self.happened.update(f"taps: {tap['outcome']} ({tap['reason']})" for tap in taps)
         self.happened["taps allowed"] += sum(tap["outcome"] == "allow" for tap in taps)
         self.happened["refused for the card's state"] += sum(tap["reason"].startswith("card_") for tap in taps)
         self.happened["items that a power cut might take"] += sum(each.excused for each in kept)

@@ -22,6 +22,7 @@ from hardware.interfaces import Direction
 from readers.cache import FeedCache
 from readers.changes import AnyChange
 from readers.client import ServiceClient
+from readers.errors import SnapshotNeededError
 from readers.feed import Feed
 from readers.feedstore import FeedStore
 from readers.outbox import Outbox, Stored
@@ -140,7 +141,7 @@ def _listen_to_bases(teller: Teller) -> None:
 
 
 def _listen_to_the_network(teller: Teller) -> None:
-    send, take = ServiceClient.send_taps, Feed.take
+    send, take, over = ServiceClient.send_taps, Feed.take, Feed._start_over
 
     async def telling_send(self: ServiceClient, batch: TapBatch) -> TapBatchReply:
         teller.tell(e="sending")
@@ -155,6 +156,11 @@ def _listen_to_the_network(teller: Teller) -> None:
             teller.tell(e="streamed")
         return taken
 
+    async def telling_start(self: Feed, cache: FeedCache, error: SnapshotNeededError) -> None:
+        teller.tell(e=error.code)
+        await over(self, cache, error)
+
+    Feed._start_over = telling_start  # type: ignore[method-assign]
     ServiceClient.send_taps = telling_send  # type: ignore[method-assign]
     Feed.take = telling_stream  # type: ignore[method-assign]
 

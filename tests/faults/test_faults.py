@@ -40,7 +40,7 @@ from tests.faults.world import World
 
 SEEDS = 200
 AT_ONCE = 10
-"""Seeds of one test: some fifteen seconds, so that workers share them evenly."""
+"""Seeds of one test: some twenty seconds, so that workers share them evenly."""
 SHORT_PATIENCE = 6.0
 """Seconds after which a run with a fault of ours counts as stuck."""
 ENOUGH = 12
