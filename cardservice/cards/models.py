@@ -93,9 +93,9 @@ class CardChanged(CardReply):
 
 
 class CardIssued(CardChanged):
-    """A new card with its signed code (compact JWT, `typ: rescard+jwt`)."""
+    """A new card with its signed code (compact JWT, `typ: rescard+jwt`); null for a chip's, which has no code."""
 
-    token: str
+    token: str | None
 
 
 class CardCode(ApiModel):

@@ -51,7 +51,8 @@ class Issued:
 
     row: Mapping[str, Any]
     feeds: Mapping[str, int]
-    token: str
+    token: str | None
+    """``None`` for a chip's card, which is nothing without its chip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,12 +135,12 @@ async def card_code(call: Call, card_id: bytes, form: CodeForm = CodeForm.JWT) -
     """The card's code in the form asked for, signed anew with the same claims.
 
     Raises:
-        ApiProblem: 404; 409 ``card_state``: only an active card is ever signed; 409 ``card_channel``: a chip shows the
-            small form to anybody in passing, so no gate takes it without the chip.
+        ApiProblem: 404; 409 ``card_state``: only an active card is ever signed; 409 ``card_channel``: a chip shows its
+            card to anybody in passing, so nothing takes it without the chip.
     """
     row = await find_card(call, card_id)
-    if form is CodeForm.RP1 and row["channel"] == "chip":
-        raise conflict("card_channel", "A card for a chip has no small code: gates take it from its chip only.")
+    if row["channel"] == "chip":
+        raise conflict("card_channel", "A card for a chip has no code of its own: it is taken from its chip only.")
     state = state_now(row, call.now)
     if not may_be_signed(state):
         raise ApiProblem(
@@ -194,7 +195,8 @@ async def _issue(call: Call, wish: Wish, issue_number: int) -> Issued:
     )
     feeds = await publish_person(call.conn, call.tenant, wish.person_id, issue_number=issue_number, now=call.now)
     call.after_commit.append(call.platform.hub.wake)
-    return Issued(row=row, feeds=dict(feeds), token=sign_code(row, signer, call.platform.settings.public_url))
+    token = None if wish.channel == "chip" else sign_code(row, signer, call.platform.settings.public_url)
+    return Issued(row=row, feeds=dict(feeds), token=token)
 
 
 async def _move(call: Call, card_id: bytes, event: CardEvent, reason: str | None) -> asyncpg.Record:

@@ -211,5 +211,6 @@ async def _set_aside(
         person=str(card.row["person_id"]),
         pence=wish.amount_pence,
         site=wish.site,
+        shown="number" if presenter.proven is None else presenter.proven.value,
     )
     return await find_spend(call, spend_id)

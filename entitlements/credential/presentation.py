@@ -81,8 +81,8 @@ def verify_presentation(
     data = presentation.data
     if data.startswith(JWT_PREFIX):
         if memory is None or len(data) > MAX_CARD_CHARS:
-            return verify_card(data, keys, now, leeway)
-        return _remembered(hashlib.sha256(data).digest(), data, verify_card, keys, now, leeway, memory)
+            return _verify_jwt(data, keys, now, leeway)
+        return _remembered(hashlib.sha256(data).digest(), data, _verify_jwt, keys, now, leeway, memory)
     if data.startswith(CARD_PREFIX):
         if memory is None or len(data) > MAX_CARD_TEXT_CHARS:
             return _verify_card_text(data, keys, now, leeway)
@@ -113,7 +113,7 @@ def verify_static(data: bytes, keys: KeySet, now: int, leeway: int = CLOCK_LEEWA
     :param data: the code's text; anything at all may be in it. The others as of :func:`verify_presentation`.
     """
     if data.startswith(JWT_PREFIX):
-        return verify_card_pyjwt(data, keys, now, leeway)
+        return _with_its_chip(verify_card_pyjwt(data, keys, now, leeway))
     if data.startswith(CARD_PREFIX):
         return _verify_card_text(data, keys, now, leeway, verify_cwt_cbor2)
     return NOT_A_CARD
@@ -133,6 +133,11 @@ def verify_at_till(data: bytes, keys: KeySet, now: int, leeway: int = CLOCK_LEEW
     return verify_static(data, keys, now, leeway)
 
 
+def _verify_jwt(data: bytes, keys: KeySet, now: int, leeway: int) -> VerifiedCard | Refused:
+    """Verify a card as JWT, the lean way."""
+    return _with_its_chip(verify_card(data, keys, now, leeway))
+
+
 def _verify_card_text(
     data: bytes, keys: KeySet, now: int, leeway: int, verify: _Verify = verify_cwt
 ) -> VerifiedCard | Refused:
@@ -143,9 +148,14 @@ def _verify_card_text(
         cwt = b45_decode(data[len(CARD_PREFIX) :])
     except InvalidEncodingError:
         return BAD_SIGNATURE
-    card = verify(cwt, keys, now, leeway)
+    return _with_its_chip(verify(cwt, keys, now, leeway))
+
+
+def _with_its_chip(card: VerifiedCard | Refused) -> VerifiedCard | Refused:
+    """A card that was shown as text, in whatever form, unless it is a chip's: anybody reads that off the chip in
+    passing, so without the chip it is worth less than a printed card.
+    """
     if isinstance(card, VerifiedCard) and card.claims.channel is Channel.CHIP:
-        # Anybody reads it off the chip in passing: without the chip it is worth less than a printed card.
         return CHIP_WITHOUT_CHIP
     return card
 

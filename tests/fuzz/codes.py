@@ -20,18 +20,29 @@ with atheris.instrument_imports(include=["entitlements.credential"]):
     from entitlements.credential.base45 import b45_decode, b45_encode
     from entitlements.credential.cbor import decode
     from entitlements.credential.claims import Channel, Refused, UnverifiedPresentation, VerifiedCard
-    from entitlements.credential.cwt import card_text, sign_card_cwt, verify_cwt
+    from entitlements.credential.cwt import CARD_PREFIX, card_text, sign_card_cwt, verify_cwt
     from entitlements.credential.cwt_cbor2 import _load, verify_cwt_cbor2
     from entitlements.credential.encoding import b64url_encode
     from entitlements.credential.errors import InvalidEncodingError
     from entitlements.credential.jwt import sign_card, verify_card, verify_card_pyjwt
+    from entitlements.credential.live import LIVE_PREFIX
     from entitlements.credential.memory import VerifiedMemory
-    from entitlements.credential.presentation import verify_presentation
+    from entitlements.credential.presentation import JWT_PREFIX, verify_at_till, verify_presentation, verify_static
     from entitlements.credential.sitesecrets import SiteSecrets
     from entitlements.credential.totp import hotp, totp_secret, totp_step, totp_text
-    from tests.support import cards, cwt
+    from entitlements.credential.uid import UID_MEDIA, uid_hash
+    from tests.support import cards, chips, cwt
 
-SECRETS = SiteSecrets(totp={"wcc": (bytes(32),)}, chip={"wcc": (bytes(16),)})
+NUMBER = bytes.fromhex("04A1B2C3D4E5F6")
+"""Serial number of a legacy chip."""
+SECRETS = SiteSecrets(
+    totp={"wcc": (bytes(32),)},
+    chip={"wcc": (chips.MASTER,)},
+    uid_keys={"wcc": (bytes(32),)},
+    uids={uid_hash(bytes(32), NUMBER): cards.card_claims(status_uri=None)},
+)
+MEDIA = ("qr", "nfc-ndef", UID_MEDIA)
+CHIP = chips.tap(chips.make_chip(padding=bytes))
 LIVE = sign_card_cwt(cards.card_claims(channel=Channel.LIVE, device_key=cards.PHONE_KEY), cards.KEY)
 TEXTS = [
     sign_card(cards.card_claims(), cards.KEY).encode(),
@@ -39,7 +50,14 @@ TEXTS = [
     card_text(LIVE).encode(),
     cards.live_code(LIVE, cards.NOW).encode(),
     totp_text("wcc", 1, bytes(8), hotp(totp_secret(bytes(32), bytes(8), 1), totp_step(cards.NOW))).encode(),
+    b"RU1:" + NUMBER.hex().upper().encode(),
+    CHIP,
 ]
+WITHOUT_A_CHIP = [
+    sign_card(chips.chip_claims(status_uri="https://cards.wcc.example/s/1"), cards.KEY).encode(),
+    card_text(sign_card_cwt(chips.chip_claims(), cards.KEY)).encode(),
+]
+"""What can be read off a chip in passing: signed, and no card."""
 MEMORY = VerifiedMemory(capacity=64)
 
 
@@ -49,15 +67,36 @@ class Fault(Exception):
 
 def as_text(data: bytes) -> None:
     """The gate's entry point, with and without a memory."""
-    for media in ("qr", "nfc"):
+    for media in MEDIA:
         presentation = UnverifiedPresentation(data=data, media=media)
         first = verify_presentation(presentation, cards.KEYS, cards.NOW, secrets=SECRETS)
         if first != verify_presentation(presentation, cards.KEYS, cards.NOW, MEMORY, secrets=SECRETS):
             raise Fault("remembered and verified anew differ")
-        if not isinstance(first, Refused) and data not in TEXTS:
+        if not isinstance(first, Refused) and not _honest(data):
             raise Fault("a card that nobody signed")
     if len(MEMORY) > MEMORY.capacity:
         raise Fault("the memory grows beyond its bound")
+
+
+def _honest(data: bytes) -> bool:
+    """Whether a text is one of the seeds. The address that a chip's link leads to is nobody's word and may be any."""
+    address, _, said = data.rpartition(b"#")
+    return data in TEXTS or (bool(address) and said == CHIP.rpartition(b"#")[2])
+
+
+def at_the_service(data: bytes) -> None:
+    """The service's own ways in say of what they take what a gate says, and take nothing else."""
+    at_a_gate = verify_presentation(UnverifiedPresentation(data=data, media="qr"), cards.KEYS, cards.NOW)
+    for verify, forms in (
+        (verify_static, (JWT_PREFIX, CARD_PREFIX)),
+        (verify_at_till, (JWT_PREFIX, CARD_PREFIX, LIVE_PREFIX)),
+    ):
+        found = verify(data, cards.KEYS, cards.NOW)
+        if data.startswith(forms):
+            if found != at_a_gate:
+                raise Fault("gate and service judge one text differently")
+        elif not isinstance(found, Refused):
+            raise Fault("the service takes what belongs to gates")
 
 
 def in_base45(data: bytes) -> None:
@@ -67,6 +106,8 @@ def in_base45(data: bytes) -> None:
         raise Fault("Base45 does not come back")
     as_text(b"RP1:" + text)
     as_text(b"RC1:" + text)
+    at_the_service(b"RP1:" + text)
+    at_the_service(b"RC1:" + text)
 
 
 def any_base45(data: bytes) -> None:
@@ -103,6 +144,7 @@ def signed_jwt(data: bytes) -> None:
     token = cards.sign_texts(b64url_encode(cards.as_bytes(cards.header())), b64url_encode(data))
     if verify_card(token, cards.KEYS, cards.NOW) != verify_card_pyjwt(token, cards.KEYS, cards.NOW):
         raise Fault("the two ways of verifying a JWT differ")
+    at_the_service(token)
 
 
 def as_cbor(data: bytes) -> None:
@@ -131,6 +173,7 @@ DOORS: list[Callable[[bytes], None]] = [
     signed_header,
     signed_jwt,
     as_cbor,
+    at_the_service,
 ]
 
 
@@ -142,7 +185,7 @@ def one_input(data: bytes) -> None:
 
 def write_seeds(folder: Path) -> None:
     """Honest inputs, from which the fuzzer finds its way to the edges."""
-    seeds = [(as_text, text) for text in TEXTS]
+    seeds = [(door, text) for text in (*TEXTS, *WITHOUT_A_CHIP) for door in (as_text, at_the_service)]
     seeds += [(in_base45, cwt.HONEST), (in_base45, LIVE), (any_base45, TEXTS[1][4:]), (both_ways, cwt.HONEST)]
     seeds += [(signed_cwt, cwt.PAYLOAD), (signed_header, cwt.PROTECTED), (as_cbor, cwt.PAYLOAD)]
     seeds += [(signed_jwt, cards.as_bytes(cards.wire())), (in_base45, b45_decode(TEXTS[3][4:]))]

@@ -62,3 +62,39 @@ def test_the_fuzzer_would_see_a_fault(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=120)
     assert done.returncode != 0
     assert "the two ways of verifying a CWT differ" in done.stderr
+
+
+@needs_atheris
+def test_every_form_of_a_card_is_a_seed_from_which_the_fuzzer_begins(tmp_path: Path):
+    """Were a seed refused everywhere, the fuzzer would begin before a closed door and never find what is behind it."""
+    script = (
+        "import tests.fuzz.codes as codes\n"
+        "from entitlements.credential import UnverifiedPresentation, VerifiedCard, verify_presentation\n"
+        "def forms(texts):\n"
+        "    shown = (UnverifiedPresentation(data=text, media=media) for text in texts for media in codes.MEDIA)\n"
+        "    keys, now, secrets = codes.cards.KEYS, codes.cards.NOW, codes.SECRETS\n"
+        "    found = (verify_presentation(one, keys, now, secrets=secrets) for one in shown)\n"
+        "    return sorted({card.form.value for card in found if isinstance(card, VerifiedCard)})\n"
+        "print(forms(codes.TEXTS), forms(codes.WITHOUT_A_CHIP))\n"
+        "for door in codes.DOORS:\n"
+        "    for text in (*codes.TEXTS, *codes.WITHOUT_A_CHIP):\n"
+        "        codes.one_input(bytes((codes.DOORS.index(door),)) + text)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.strip() == "['chip', 'cwt', 'jwt', 'live', 'totp', 'uid'] []"
+
+
+@needs_atheris
+@pytest.mark.parametrize("change", ["codes.verify_static = codes.verify_at_till", "codes.TEXTS.remove(codes.CHIP)"])
+def test_the_fuzzer_would_see_a_service_or_a_chip_that_takes_too_much(change: str):
+    script = (
+        "import tests.fuzz.codes as codes\n"
+        f"live, chip = codes.TEXTS[3], codes.CHIP\n{change}\n"
+        "codes.CHIP = b''\n"
+        "codes.at_the_service(live)\n"
+        "codes.as_text(chip)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "Fault" in done.stderr

@@ -135,9 +135,13 @@ async def test_only_a_living_chip_card_goes_on_a_chip_that_can_be_told_from_othe
         assert await refused(service, f"/v1/cards/AAAAAAAAAAA/{path}", NUMBER, roles) == (404, "card_not_found")
     status, answer = await service.call("GET", f"/v1/cards/{paper}/chip", roles="desk")
     assert (status, answer["code"]) == (404, "chip_not_found")
-    # Nor is there a small code of a chip's card to print: it would open nothing.
-    status, answer = await service.call("GET", f"/v1/cards/{card}/code?form=rp1", roles="desk")
-    assert (status, answer["code"]) == (409, "card_channel")
+    # Nor is there a code of a chip's card to print, in any form: it would open nothing.
+    for code in ("code", "code?form=rp1", "qr.png", "qr.svg"):
+        status, answer = await service.call("GET", f"/v1/cards/{card}/{code}", roles="desk")
+        assert (status, answer["code"]) == (409, "card_channel")
+    issued = await issue_card(service, channel="chip")
+    renewed = await post(service, f"/v1/cards/{issued['card_id']}/renew")
+    assert (issued["token"], renewed["token"]) == (None, None)
     for number in ("08A1B2C3", "88AABBCC", "0FAABBCC"):
         status, answer = await service.call("POST", f"/v1/cards/{card}/uid", {"uid": number}, roles="desk")
         assert (status, answer["code"]) == (422, "wrong_values")

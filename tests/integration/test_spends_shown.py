@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cardservice.app import PLATFORM
 from entitlements.credential import card_text, live_message, live_text
 from entitlements.credential.base45 import b45_decode, b45_encode
 from entitlements.credential.encoding import b64url_decode
@@ -86,6 +87,9 @@ async def test_a_service_that_asks_for_nothing_is_still_paid_by_number_paper_and
     paper = (await get(service, f"/v1/cards/{card['card_id']}/code?form=rp1"))["token"]
     for shown in (card["card_id"], paper, code(phone)):
         assert await reason(service, card, shown) == "ok"
+    async with service.app[PLATFORM].db.transaction("wcc", read_only=True) as conn:
+        rows = await conn.fetch("SELECT detail FROM audit WHERE action = 'spend.held' ORDER BY audit_id")
+    assert [row["detail"]["shown"] for row in rows] == ["number", "static", "live"], "a dispute is about what was shown"
 
 
 async def test_a_picture_of_a_code_that_paid_pays_nothing_more(service: Service) -> None:

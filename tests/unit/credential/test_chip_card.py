@@ -23,8 +23,11 @@ from entitlements.credential import (
     VerifiedCard,
     VerifiedMemory,
     card_text,
+    sign_card,
     sign_card_cwt,
+    verify_at_till,
     verify_presentation,
+    verify_static,
 )
 from entitlements.credential.chip import (
     FILE_BYTES,
@@ -253,9 +256,12 @@ def test_a_card_read_off_a_chip_in_passing_and_printed_opens_nothing() -> None:
     """The card itself is in the open, so it must not be worth what a printed card is worth."""
     memory = VerifiedMemory()
     cwt = sign_card_cwt(chip_claims(), KEY)
+    as_jwt = sign_card(chip_claims(status_uri="https://cards.wcc.example/s/1"), KEY).encode()
     link = tap(make_chip())
     for _ in range(2):
-        assert _present(card_text(cwt).encode(), "qr", memory) == CHIP_WITHOUT_CHIP
+        for copy in (card_text(cwt).encode(), as_jwt):
+            assert _present(copy, "qr", memory) == _present(copy, "nfc-ndef") == CHIP_WITHOUT_CHIP
+            assert verify_static(copy, KEYS, NOW) == verify_at_till(copy, KEYS, NOW) == CHIP_WITHOUT_CHIP
         # Nor does the chip's own tap, which remembers the card, make the print any better.
         assert isinstance(_present(link, "nfc-ndef", memory), VerifiedCard)
 
