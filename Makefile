@@ -48,7 +48,7 @@ lock: $(READY) ## make requirements.lock anew from pyproject.toml (newest allowe
 	@$(COMPILE) -c requirements.lock --extra reader --extra nfc --extra camera --extra modbus pyproject.toml -o docker/reader.lock
 	@echo hatchling | $(COMPILE) -c requirements.lock - -o docker/build.lock
 
-faults: $(READY) ## kill and cut everything in 200 seeded runs (SEEDS=1-200; make test runs them too)
+faults: $(READY) ## kill and cut everything in 200 seeded runs (SEEDS=1-200; make test runs 60 of them)
 	@$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),1-200)
 
 bench: $(READY) ## measure against the bars of docs/benchmarks.md; exits 1 when one is missed
