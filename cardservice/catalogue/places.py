@@ -14,6 +14,7 @@ from cardservice.catalogue.models import ListDraft, ListKind, ListReply, SiteDra
 from cardservice.catalogue.services import lock_sharers, tell_world
 from cardservice.db import queries
 from cardservice.errors import ApiProblem, conflict, not_found
+from cardservice.feed.filling import prepare_area
 from cardservice.feed.writer import ensure_feed
 
 KINDS: Final = ("site_set", "calendar", "item_list")
@@ -32,6 +33,9 @@ async def put_site(call: Call, site_id: str, draft: SiteDraft) -> SiteReply:
         raise _wrong(
             "/site_id", "a site id is letters, digits and _ . : - (at most 100), starting with a letter or digit"
         )
+    areas = sorted({area for lane in draft.lanes for area in lane.areas})
+    for area in areas:
+        await prepare_area(call.platform.db, call.tenant, area)
     await lock_sharers(call)
     before = await queries().catalogue.site(call.conn, tenant=call.tenant, site_id=site_id)
     lanes = [lane.model_dump() for lane in draft.lanes]
@@ -43,7 +47,7 @@ async def put_site(call: Call, site_id: str, draft: SiteDraft) -> SiteReply:
         )
     except asyncpg.UniqueViolationError:
         raise conflict("site_id_taken", f"Another council has a site with the id {site_id}.") from None
-    for area in sorted({area for lane in draft.lanes for area in lane.areas}):
+    for area in areas:
         await ensure_feed(call.conn, call.tenant, area, now=call.now)
     feeds = await tell_world(call)
     await audit(call, "site.changed", site_id, version=row["version"], feeds=feeds)

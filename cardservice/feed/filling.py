@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from cardservice.catalogue.loading import Catalogue
-from cardservice.db import Connection, queries
+from cardservice.db import Connection, Database, queries
 from cardservice.feed.interning import EMPTY, Pool, number_profiles
 from cardservice.feed.recompile import keep_rules, recompile
 from entitlements.wire.rows import STATE_CODES
+
+SPAN: Final = 20_000
+"""Indexes of cards whose first rows are made in one transaction."""
+
+
+async def prepare_area(db: Database, tenant: str, area: str) -> None:
+    """Make most of an area's rows before it has a feed, in small transactions without the lock.
+
+    Nobody reads them, and :func:`fill_area` puts right what changed since. An area that has a feed is left alone.
+    """
+    async with db.transaction(tenant, read_only=True) as conn:
+        last = await queries().feed.last_card(conn, tenant=tenant)
+        made = [row async for row in queries().feed.feeds(conn, tenant=tenant, areas=[area])]
+    if made or last is None:
+        return
+    for first in range(0, last + 1, SPAN):
+        async with db.transaction(tenant) as conn:
+            await queries().feed.first_rows(
+                conn,
+                tenant=tenant,
+                area=area,
+                first=first,
+                after=first + SPAN,
+                states=[str(state) for state in STATE_CODES],
+                codes=list(STATE_CODES.values()),
+            )
 
 
 async def fill_area(
     conn: Connection, tenant: str, area: str, catalogue: Catalogue, *, issue_number: int, now: datetime
 ) -> None:
-    """A row for every card in one statement: a second or two for hundreds of thousands, where compiling takes minutes.
+    """A row for every card in one statement, where compiling hundreds of thousands takes minutes.
 
     Args:
         conn: a transaction of the tenant that holds its row lock and has just made the feed.
@@ -26,6 +53,7 @@ async def fill_area(
     """
     nothing = Pool().intern(EMPTY)
     numbers = await number_profiles(conn, tenant, [(area, nothing)])
+    await queries().jobs.whole_tables(conn)  # nobody has counted yet the rows that were made a moment ago
     await queries().feed.fill_rows(
         conn,
         tenant=tenant,
@@ -34,6 +62,7 @@ async def fill_area(
         states=[str(state) for state in STATE_CODES],
         codes=list(STATE_CODES.values()),
     )
+    await queries().jobs.single_rows(conn)
     await keep_rules(conn, tenant, [area], catalogue)
     blocked = [row["person_id"] async for row in queries().feed.wholly_blocked(conn, tenant=tenant)]
     if blocked:

@@ -93,12 +93,30 @@ FROM unnest(:areas::text[], :indexes::integer[], :card_ids::bytea[], :states::sm
 ON CONFLICT (tenant, area, card_index) DO UPDATE
 SET card_id = EXCLUDED.card_id, state = EXCLUDED.state, profile_id = EXCLUDED.profile_id;
 
+-- name: first_rows!
+-- A row without any right for each card of a range of indexes that has none, in an area that has no feed yet.
+INSERT INTO card_row (tenant, area, card_index, card_id, state, profile_id)
+SELECT c.tenant, :area, c.card_index, c.card_id, code.code, 0
+FROM card c JOIN unnest(:states::text[], :codes::smallint[]) AS code (state, code) ON code.state = c.state
+WHERE c.tenant = :tenant AND c.card_index >= :first AND c.card_index < :after
+  AND NOT EXISTS (SELECT FROM feed f WHERE f.tenant = c.tenant AND f.area = :area)
+ON CONFLICT DO NOTHING;
+
 -- name: fill_rows!
--- The same row for every card, in an area in which nothing is offered yet.
+-- The same row for every card, in an area in which nothing is offered yet. Most have it where first rows were made.
 INSERT INTO card_row (tenant, area, card_index, card_id, state, profile_id)
 SELECT c.tenant, :area, c.card_index, c.card_id, code.code, :profile_id
 FROM card c JOIN unnest(:states::text[], :codes::smallint[]) AS code (state, code) ON code.state = c.state
-WHERE c.tenant = :tenant;
+WHERE c.tenant = :tenant AND NOT EXISTS (
+    SELECT FROM card_row r
+    WHERE r.tenant = c.tenant AND r.area = :area AND r.card_index = c.card_index
+      AND (r.state, r.profile_id) = (code.code, :profile_id)
+)
+ON CONFLICT (tenant, area, card_index) DO UPDATE SET state = EXCLUDED.state, profile_id = EXCLUDED.profile_id;
+
+-- name: last_card$
+-- The highest index of a card.
+SELECT max(card_index) FROM card WHERE tenant = :tenant;
 
 -- name: wholly_blocked
 -- People who may use nothing, on some days at least.

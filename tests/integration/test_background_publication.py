@@ -15,6 +15,7 @@ import pytest
 from cardservice.api.call import Actor, Errand
 from cardservice.app import PLATFORM
 from cardservice.catalogue.services import publish as publish_in_transaction
+from cardservice.feed.filling import prepare_area
 from cardservice.settings import Settings
 from entitlements.profile import Verdict
 from tests.support.feed import Mirror, document, job_done, publish, pull, take_snapshot, truth
@@ -354,15 +355,22 @@ async def test_a_lane_of_a_new_area_knows_every_card_and_who_may_use_nothing(ser
     assert status == 201
     gone = people[3]["card_id"]
     assert (await service.call("POST", f"/v1/cards/{gone}/revoke", {"reason": "stolen"}))[0] == 200
+    # Somebody began to make the area and was killed; since then a card has changed and another was issued.
+    db = service.app[PLATFORM].db
+    await prepare_area(db, "wcc", "waste")
+    late = people[4]["card_id"]
+    assert (await service.call("POST", f"/v1/cards/{late}/suspend", {"reason": "asked for"}))[0] == 200
+    people.append(await _person(service))
     lane = {"lane": "9", "name": "Lane 9", "areas": ["waste"]}
     status, _ = await service.call("PUT", "/v1/sites/tip", {"name": "The tip", "lanes": [lane]}, roles=AUTHOR)
     assert status == 200
     reader = await enrolled_reader(service, site="tip", feeds=("wcc/waste",))
     mirror = await take_snapshot(reader, "wcc/waste")
     assert mirror.cards == await truth(service, "wcc/waste")
-    assert len(mirror.cards) == 6
+    assert len(mirror.cards) == 7
     blocked = [json.loads(mirror.cards[one["index"]][2])[2] for one in people]
-    assert blocked == [[], [], ["*"], [], [], []]
+    assert blocked == [[], [], ["*"], [], [], [], []]
+    assert mirror.cards[people[4]["index"]][1] == "suspended"
     assert mirror.cards[people[3]["index"]][1] == "revoked"
     await publish(service, document("wcc.waste.tip", area="waste"))
-    assert len(_granted(await take_snapshot(reader, "wcc/waste"), people)) == 6
+    assert len(_granted(await take_snapshot(reader, "wcc/waste"), people)) == 7
