@@ -176,18 +176,22 @@ class Hub:
             if head["epoch"] != channel.epoch or head["number"] < channel.number:
                 log.warning("a feed began anew; its readers start over", feed=channel.name, number=head["number"])
                 channel.restart(head["epoch"], head["number"])
-            elif self._away and not await self._same_past(conn, channel):
+            elif channel.last is None:
+                # Its first listener came with what it read by itself.
+                channel.last = await self._change(conn, channel)
+            elif self._away and await self._change(conn, channel) not in (None, channel.last):
                 self._fork(channel, head["number"])
             while channel.number < head["number"]:
                 await self._read_page(conn, channel, head["number"])
             channel.issue_number = head["issue_number"]
 
-    async def _same_past(self, conn: Connection, channel: Channel) -> bool:
-        """Whether the database, which was away, is not another one with as many changes."""
-        if channel.last is None:
-            return True
-        body = await queries().feed.change(conn, tenant=channel.tenant, area=channel.area, number=channel.number)
-        return body is None or body == channel.last
+    @staticmethod
+    async def _change(conn: Connection, channel: Channel) -> bytes | None:
+        """The change that was handed out last, as the database has it now; None where it keeps it no more."""
+        body: bytes | None = await queries().feed.change(
+            conn, tenant=channel.tenant, area=channel.area, number=channel.number
+        )
+        return body
 
     @staticmethod
     def _fork(channel: Channel, number: int) -> None:
@@ -202,9 +206,11 @@ class Hub:
                 conn, tenant=channel.tenant, area=channel.area, first=after, upto=upto, limit=PAGE + 1
             )
         ]
-        if page and page[0]["number"] == after and channel.last not in (None, page.pop(0)["body"]):
-            self._fork(channel, upto)
-            return
+        if page and page[0]["number"] == after:
+            before = page.pop(0)["body"]
+            if channel.last not in (None, before):
+                self._fork(channel, upto)
+                return
         if not page or page[0]["number"] != after + 1:
             # Pruned, or the database was restored to an earlier time without a new epoch.
             channel.restart(channel.epoch, upto)

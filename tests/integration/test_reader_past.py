@@ -176,6 +176,22 @@ async def test_a_reader_that_stays_connected_through_a_restore_starts_over_with_
         await same_as_the_database(service, daemon)
 
 
+async def test_a_stream_that_brought_no_change_yet_notices_a_restore_too(service: Service, tmp_path: Path) -> None:
+    """What its reader has came by a snapshot, and the service's process has handed out nothing."""
+    settings, code = await enrolled(service, tmp_path)
+    cards = [await resident(service) for _ in range(4)]
+    await revoke(service, cards[0])
+    past = await number_of(service, FEED) - 1
+    async with on(settings, code) as daemon:
+        await same_as_the_database(service, daemon)
+        hub = service.app[PLATFORM].hub
+        await until(lambda: FEED in hub._channels and hub._channels[FEED].last is not None)
+        await _restored(service, past)
+        await revoke(service, cards[2])
+        await revoke(service, cards[3])
+        await same_as_the_database(service, daemon)
+
+
 async def test_a_service_whose_database_came_back_with_as_many_other_changes_notices_before_the_next_one(
     service: Service, tmp_path: Path
 ) -> None:
