@@ -174,6 +174,16 @@ def test_a_window_is_found_on_whatever_day_it_is_in_greenwich(zone: str, window:
     assert openings.contains(parse_instant(at))
 
 
+def test_an_evening_that_comes_back_after_midnight_is_still_an_opening_to_come() -> None:
+    # Until 2011 St John's set its clocks from 00:01 of Sunday back to 23:01 of Saturday. Half a minute into Sunday the
+    # next opening is Saturday's window, for the second time.
+    saturday = _hours("23:30", "23:45", frozenset((5,)))
+    openings = Openings(LocalTime("America/St_Johns"), [saturday])
+    again = parse_instant("2010-11-07T03:00:00Z")
+    assert openings.next_opening(parse_instant("2010-11-07T02:30:30Z")) == again
+    assert openings.contains(again)
+
+
 def test_a_zone_that_was_asked_for_nothing_yet_takes_no_instant_for_known() -> None:
     epoch = date(1970, 1, 1).toordinal()
     for at, days in ((-1, -1), (0, 0), (1, 0)):
