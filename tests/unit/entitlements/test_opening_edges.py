@@ -70,6 +70,15 @@ def test_windows_that_touch_are_one_opening() -> None:
     assert openings.next_opening(parse_instant("2027-03-01T16:00:00Z")) == parse_instant("2027-03-02T09:00:00Z")
 
 
+def test_whoever_asks_for_one_opening_after_another_gets_each_once() -> None:
+    openings = Openings(LONDON, [_hours("09:00", "12:00")])
+    opens: Instant | None = parse_instant("2027-03-01T00:00:00Z")
+    for day in ("01", "02", "03"):
+        assert opens is not None
+        opens = openings.next_opening(opens)
+        assert opens == parse_instant(f"2027-03-{day}T09:00:00Z")
+
+
 @pytest.mark.parametrize("day", ["2027-03-01", "2027-03-02"])
 def test_whoever_comes_before_opening_time_is_told_to_wait_for_today(day: str) -> None:
     openings = Openings(LONDON, [_hours("09:00", "12:00")])
@@ -172,6 +181,24 @@ def test_a_window_is_found_on_whatever_day_it_is_in_greenwich(zone: str, window:
     weekday = 0 if zone.startswith("America") else 1
     openings = Openings(local_time(zone), [_hours(*window, frozenset((weekday,)))])
     assert openings.contains(parse_instant(at))
+
+
+def test_an_evening_that_comes_back_after_midnight_is_still_an_opening_to_come() -> None:
+    # Until 2011 St John's set its clocks from 00:01 of Sunday back to 23:01 of Saturday. Half a minute into Sunday the
+    # next opening is Saturday's window, for the second time.
+    saturday = _hours("23:30", "23:45", frozenset((5,)))
+    openings = Openings(LocalTime("America/St_Johns"), [saturday])
+    again = parse_instant("2010-11-07T03:00:00Z")
+    assert openings.next_opening(parse_instant("2010-11-07T02:30:30Z")) == again
+    assert openings.contains(again)
+
+
+@pytest.mark.parametrize("day", [-2, -1, 0, 1, 2])
+def test_the_days_round_the_first_one_that_computers_count_have_their_hours_too(day: int) -> None:
+    openings = Openings(LocalTime("UTC"), [_hours("09:00", "10:00")])
+    opening = day * DAY + 9 * 3600
+    asked = [opening - 1, opening, opening + 3599, opening + 3600]
+    assert [openings.contains(Instant(at)) for at in asked] == [False, True, True, False]
 
 
 def test_a_zone_that_was_asked_for_nothing_yet_takes_no_instant_for_known() -> None:
