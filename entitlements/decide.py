@@ -143,11 +143,13 @@ def decide(
     if presence is not None:
         # A clock that was ahead may have put the last tap after this one: it is the same visit all the same. Who is
         # inside was admitted when that began.
-        gap, last = service.min_gap, presence.last
-        if last is None and presence.inside:
-            last = presence.since
-        if gap is not None and last is not None and abs(at - last) < gap:
-            return _repeat(service)
+        gap = service.min_gap
+        if gap is not None:
+            last = presence.last
+            if last is None and presence.inside:
+                last = presence.since
+            if last is not None and abs(at - last) < gap:
+                return _repeat(service)
         if presence.inside and service.exclusive and _still_inside(service, presence, moment):
             return _refuse(service, Reason.ALREADY_INSIDE)
 

@@ -17,7 +17,7 @@ DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 BEGIN: Final = "<!-- measured: make bench writes from here -->"
 END: Final = "<!-- to here -->"
 
-_ROW = re.compile(r"\| (?P<name>[^|]+?) \|")
+_ROW = re.compile(r"\| (?P<name>[^|]+?) \| (?P<against>[^|]+?) \|")
 
 
 def machine() -> str:
@@ -57,11 +57,15 @@ def write_document(results: Sequence[Result], path: Path = DOCUMENT) -> None:
     old, end, tail = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{path} has no lines {BEGIN!r} and {END!r}")
-    rows = {match["name"]: line for line in old.splitlines() if (match := _ROW.match(line)) and "---" not in line}
-    rows.pop("what", None)
+    rows = {
+        (match["name"], match["against"]): line
+        for line in old.splitlines()
+        if (match := _ROW.match(line)) and "---" not in line
+    }
+    rows.pop(("what", "against"), None)
     when = f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
     for result in results:
-        rows[result.name] = _row(result, when)
+        rows[result.name, result.against] = _row(result, when)
     table = [
         "| what | against | ours | theirs | ratio | bar | measured |",
         "|---|---|---|---|---|---|---|",

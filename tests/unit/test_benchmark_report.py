@@ -18,11 +18,12 @@ def test_rows_are_replaced_in_place_and_others_stay(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
     write_document([result("one", 0.5), result("two", 0.6)], page)
-    write_document([result("one", 1.5), result("three", 0.1)], page)
+    other = Result(name="two", against="another", ours=1, theirs=1, unit="us", ratio=1, bar=1)
+    write_document([result("one", 1.5), result("three", 0.1), other], page)
     lines = page.read_text().splitlines()
     assert (lines[0], lines[-1]) == ("before", "after")
     rows = [line for line in lines if line.startswith("| ")]
-    assert [row.split(" | ")[0] for row in rows] == ["| what", "| one", "| two", "| three"]
+    assert [row.split(" | ")[0] for row in rows] == ["| what", "| one", "| two", "| three", "| two"]
     assert "1.500 **missed**" in rows[1]
     assert "3,000 us" in rows[1]
     assert "missed" not in rows[2]
