@@ -184,6 +184,14 @@ def test_an_evening_that_comes_back_after_midnight_is_still_an_opening_to_come()
     assert openings.contains(again)
 
 
+@pytest.mark.parametrize("day", [-2, -1, 0, 1, 2])
+def test_the_days_round_the_first_one_that_computers_count_have_their_hours_too(day: int) -> None:
+    openings = Openings(LocalTime("UTC"), [_hours("09:00", "10:00")])
+    opening = day * DAY + 9 * 3600
+    asked = [opening - 1, opening, opening + 3599, opening + 3600]
+    assert [openings.contains(Instant(at)) for at in asked] == [False, True, True, False]
+
+
 def test_a_zone_that_was_asked_for_nothing_yet_takes_no_instant_for_known() -> None:
     epoch = date(1970, 1, 1).toordinal()
     for at, days in ((-1, -1), (0, 0), (1, 0)):
