@@ -85,6 +85,7 @@ FAR_NIGHTS = [
     ("America/Adak", date(2027, 11, 7)),
     ("Pacific/Auckland", date(2026, 4, 5)),
     ("Pacific/Auckland", date(2026, 9, 27)),
+    ("Europe/London", date(1967, 3, 19)),  # before the epoch, where a remainder is no difference
 ]
 
 
