@@ -128,10 +128,10 @@ def test_a_right_that_had_ended_before_the_horizon_is_left_out() -> None:
 def test_somebody_whose_right_comes_and_goes_every_other_day_for_two_years_keeps_every_day() -> None:
     service = compiled(who={"evidence": "a"})
     held = [(date(2027, 2, 21) + timedelta(days=2 * count)).isoformat() for count in range(365)]
-    facts = {"evidence": {"a": [{"from": day, "until": day} for day in held]}}
-    segments = profile_of(service, horizon("2027-02-20T00:00:00Z", 800), **facts).segments(service.id)
-    assert [segment.start for segment in segments] == [_at(day) for day in held]
-    assert segments[-1].until == _at("2029-02-19")
+    spans = [*({"from": day, "until": day} for day in held), {"from": "2029-02-20"}]
+    segments = profile_of(service, horizon("2027-02-20T00:00:00Z", 800), evidence={"a": spans}).segments(service.id)
+    assert [segment.start for segment in segments] == [*(_at(day) for day in held), _at("2029-02-20")]
+    assert [segment.until for segment in segments[-2:]] == [_at("2029-02-19"), None]
 
 
 def test_a_right_between_two_times_of_doubt_is_a_right_and_a_doubt_between_two_rights_a_doubt() -> None:
