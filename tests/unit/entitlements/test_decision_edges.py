@@ -169,3 +169,30 @@ def test_a_bank_holiday_is_what_the_window_says_it_is(word: str, reason: str) ->
     service = compiled(when={"windows": [{"from": "09:00", "until": "10:00", "holidays": word}]})
     at = parse_instant("2026-05-25T08:30:00Z")  # half past nine in the summer
     assert decide(service, subject_of(service, at), moment(at)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("day", "wanted"),
+    [
+        ("2026-05-25", ["ok", "outside_hours", "ok"]),  # the spring bank holiday, a Monday
+        ("2026-06-01", ["ok", "ok", "outside_hours"]),
+    ],
+)
+def test_each_window_says_for_itself_whether_it_holds_on_a_bank_holiday(day: str, wanted: list[str]) -> None:
+    windows = [
+        {"from": "09:00", "until": "10:00", "holidays": "include"},
+        {"from": "11:00", "until": "12:00", "holidays": "exclude"},
+        {"from": "13:00", "until": "14:00", "holidays": "only"},
+    ]
+    service = compiled(when={"windows": windows})
+    instants = [parse_instant(f"{day}T{clock}:30:00Z") for clock in ("08", "10", "12")]  # British Summer Time
+    assert [decide(service, subject_of(service, at), moment(at)).reason for at in instants] == wanted
+
+
+def test_the_very_instant_at_which_the_calendar_shuts_is_outside_hours() -> None:
+    service = compiled(when={"windows": [{"from": "09:00", "until": "11:00"}]})
+    subject = subject_of(service, AT)
+    assert decide(service, subject, moment(AT)).reason == "ok"
+    shuts = service.hours.lately[1]  # the calendar's own number, not one like it
+    assert shuts == parse_instant("2027-03-01T11:00:00Z")
+    assert decide(service, subject, moment(shuts)).reason == "outside_hours"
