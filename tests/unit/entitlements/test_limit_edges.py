@@ -50,6 +50,15 @@ def test_a_quota_holds_for_one_tap_where_there_is_no_ledger(units: int, reason: 
     assert taps(service, TapInput(units=units), State(ledger=None)).reason == reason
 
 
+def test_the_very_instant_at_which_a_period_ends_belongs_to_the_next() -> None:
+    service, book = limited({"quota": {"id": "q", "period": "day", "max": 2}}), Book()
+    assert taps(service, state=State(ledger=book)).reason == "ok"
+    ends = book.asked[0][3]  # the calendar's own number, not one like it
+    assert ends == parse_instant("2027-03-02T00:00:00Z")
+    assert taps(service, state=State(ledger=book), at=ends).reason == "ok"
+    assert book.asked[1][2:] == (ends, parse_instant("2027-03-03T00:00:00Z"))
+
+
 @pytest.mark.parametrize(("days", "late", "reason"), [(0, 0, "ok"), (0, 1, "overdue_block"), (1, 1, "overdue_block")])
 def test_an_item_due_today_is_not_overdue_and_one_due_yesterday_is(days: int, late: int, reason: str) -> None:
     service = limited({"loan": {"pool": "p", "max_out": 3, "block_if_overdue_days": days}})

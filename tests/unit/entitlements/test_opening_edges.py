@@ -70,6 +70,15 @@ def test_windows_that_touch_are_one_opening() -> None:
     assert openings.next_opening(parse_instant("2027-03-01T16:00:00Z")) == parse_instant("2027-03-02T09:00:00Z")
 
 
+def test_whoever_asks_for_one_opening_after_another_gets_each_once() -> None:
+    openings = Openings(LONDON, [_hours("09:00", "12:00")])
+    opens: Instant | None = parse_instant("2027-03-01T00:00:00Z")
+    for day in ("01", "02", "03"):
+        assert opens is not None
+        opens = openings.next_opening(opens)
+        assert opens == parse_instant(f"2027-03-{day}T09:00:00Z")
+
+
 @pytest.mark.parametrize("day", ["2027-03-01", "2027-03-02"])
 def test_whoever_comes_before_opening_time_is_told_to_wait_for_today(day: str) -> None:
     openings = Openings(LONDON, [_hours("09:00", "12:00")])

@@ -129,6 +129,16 @@ def test_the_first_and_last_second_of_a_period_belong_to_it(name: str) -> None:
         assert bounds.at(until)[0] == until
 
 
+@pytest.mark.parametrize("name", ["day", "night"])
+def test_whoever_asks_for_one_period_after_another_gets_each_once(name: str) -> None:
+    bounds = PeriodBounds(Period(name=name), local_time("Europe/London"))  # type: ignore[arg-type]
+    since, until = bounds.at(parse_instant("2027-03-27T13:00:00Z"))
+    for _ in range(3):
+        before = until
+        since, until = bounds.at(until)
+        assert since == before < until
+
+
 @pytest.mark.parametrize("name", ["day", "week", "month", "year", "night", "rolling"])
 def test_what_was_counted_yesterday_is_not_counted_today_again(name: str) -> None:
     period = Period(name=name, days=3)  # type: ignore[arg-type]
