@@ -200,8 +200,13 @@ def _delegate_refusal(service: CompiledService, acting: Acting, moment: Moment, 
     capped: bool | None = None  # no delegation is in force
     amount = tap.amount_pence or 0
     for grant in acting.grants:
-        if grant.holds(at) and not scopes.isdisjoint(grant.scopes):
-            capped = not grant.covers(amount)
+        # As ``grant.holds`` and ``grant.covers``, without their calls: a tenth of what a decision takes.
+        if (
+            (grant.start is None or grant.start <= at)
+            and (grant.until is None or at < grant.until)
+            and not scopes.isdisjoint(grant.scopes)
+        ):
+            capped = grant.max_pence is not None and amount > grant.max_pence
             if not capped:
                 break
     if capped is None:
