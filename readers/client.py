@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ssl
 import time
@@ -315,6 +316,8 @@ class ServiceClient:
                     headers["If-None-Match"] = f'"{tag}"'
                 if first:
                     headers["Range"] = f"bytes={first}-"
+                # Signing takes as long as a decision, and so does making the request: one of them comes in between.
+                await asyncio.sleep(0)
                 began = time.monotonic()
                 async with self._session.request(
                     method,
