@@ -90,6 +90,7 @@ async def test_a_refusal_does_not_say_the_pin_again(service: Service) -> None:
     for pin, code in [*((each, "weak_pin") for each in weak), ("8" * 65, "wrong_values"), (847301, "wrong_values")]:
         status, problem = await service.call("PUT", f"/v1/people/{person_id}/pin", {"pin": pin}, roles="desk")
         assert (status, problem["code"], problem["fields"][0]["at"]) == (422, code, "/pin")
+        del problem["request_id"]  # by chance it has any two digits
         assert str(pin) not in json.dumps(problem)
     assert (await service.call("GET", f"/v1/people/{person_id}/pin"))[1]["is_set"] is False
 
