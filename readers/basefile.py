@@ -240,7 +240,7 @@ class BaseFile:
         return self._digests[DIGEST_BYTES * block_count(self.header.profiles_size) :]
 
 
-def digest_block(block: bytes | memoryview) -> bytes:
+def digest_block(block: bytes | bytearray | memoryview) -> bytes:
     """The digest of one block, as the file keeps it."""
     return hashlib.sha256(block).digest()
 
@@ -257,7 +257,7 @@ def write_base(
     profiles: bytes,
     rows: int,
     digests: bytes,
-    blocks: Iterable[bytes | memoryview],
+    blocks: Iterable[bytes | bytearray | memoryview],
     last_at: int = 0,
     key: bytes = b"",
 ) -> None:

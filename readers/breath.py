@@ -10,29 +10,33 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-SLICE_SECONDS: Final = 100e-6
+SLICE_SECONDS: Final = 50e-6
 """Longest piece of work between two turns: as long as a decision, of which some take 5 and some 100 us."""
 PAUSE_SECONDS: Final = 50e-6
 """How long a thread sleeps between pieces. ``sleep(0)`` would be back before the event loop's thread, which waits for
 the interpreter, has woken up; then it gets its turn only after the interpreter's own switch interval, 5 ms."""
 CHECK_EVERY: Final = 4
 """Steps in a thread between two looks at the clock."""
+ROUNDS: Final = 3
+"""Rounds of the event loop between two pieces: in one it sees that somebody came, in the next it decides. With fewer, a
+second piece would come in between, of each task that works in pieces."""
 
 
 class Breath:
-    """In a thread: call :meth:`take` after each small step."""
+    """In a thread: call :meth:`take` after each small step. ``every``: after so many of them the clock is looked at."""
 
-    __slots__ = ("_clock", "_steps", "_until")
+    __slots__ = ("_clock", "_every", "_steps", "_until")
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, *, every: int = CHECK_EVERY) -> None:
         self._clock = clock
+        self._every = every
         self._steps = 0
         self._until = clock() + SLICE_SECONDS
 
     def take(self) -> None:
         """Let the event loop have the interpreter, if this piece has lasted long enough."""
         self._steps += 1
-        if self._steps % CHECK_EVERY == 0 and self._clock() > self._until:
+        if self._steps % self._every == 0 and self._clock() > self._until:
             time.sleep(PAUSE_SECONDS)
             self._until = self._clock() + SLICE_SECONDS
 
@@ -51,6 +55,7 @@ class Turns:
         return self._clock() > self._until
 
     async def give(self) -> None:
-        """Let all else that is ready have its turn."""
-        await asyncio.sleep(0)
+        """Let all else that is ready have its turn, and what that makes ready."""
+        for _ in range(ROUNDS):
+            await asyncio.sleep(0)
         self._until = self._clock() + SLICE_SECONDS

@@ -6,8 +6,10 @@ thread; what is slow (reading, writing, hashing) happens on copies in threads an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from itertools import chain
+from typing import Final, Self
 
 import msgspec
 
@@ -28,7 +30,7 @@ from readers.breath import Turns
 from readers.changes import AnyChange, CardRow
 from readers.contents import Contents
 from readers.errors import FeedError
-from readers.profiles import Added, Kept, ProfileTable
+from readers.profiles import Added, ProfileTable
 
 COMPACT_ROWS: Final = 10_000
 """Changed rows from which a new base is worth writing,"""
@@ -44,20 +46,65 @@ MAX_STATE_GROWTH: Final = 200_000
 """New ledger entries since the base (some days of a borough) after which a fresh snapshot is taken: it holds only those
 of periods that still count."""
 
+SHARDS: Final = 256
+"""Dicts of an overlay, a power of two; each holds the rows whose index ends in its number."""
+_SHARD: Final = SHARDS - 1
+
+MAX_KNOWN: Final = 65_536
+"""Profiles whose number is known by their JSON, some 200 octets each: more than a feed has, as numbers of no more use
+go with the next snapshot.
+"""
+
 Found = tuple[CardState, Profile]
 
 
-class _Numbers(Kept[bytes, int]):
-    """Numbers of profiles by their JSON: in bulk the same few come again and again."""
+class Overlay(tuple[dict[int, int], ...]):
+    """Changed rows by card index, in many small dicts: one of 50,000 rows would keep decisions waiting for a
+    millisecond each time that it grows, and once more when it is let go.
+    """
 
-    __slots__ = ("_profiles",)
+    __slots__ = ()
+
+    def __new__(cls) -> Self:
+        """An empty one."""
+        return super().__new__(cls, [{} for _ in range(SHARDS)])
+
+    @property
+    def size(self) -> int:
+        """Rows there are."""
+        return sum(map(len, self))
+
+    def rows(self) -> Iterator[tuple[int, int]]:
+        """Index and row of each."""
+        return chain.from_iterable(shard.items() for shard in self)
+
+
+class _Numbers:
+    """Numbers of profiles by the digest of their JSON (BLAKE2b, RFC 7693): reading one and finding its record takes 20
+    us, some ten times what all else of a change takes, and in bulk the same come again and again.
+    """
+
+    __slots__ = ("_known", "profiles")
 
     def __init__(self, profiles: ProfileTable) -> None:
-        super().__init__()
-        self._profiles = profiles
+        self.profiles = profiles
+        """Where they are; a table of another base has the same numbers."""
+        self._known: dict[bytes, int] = {}
 
-    def make(self, key: bytes) -> int:
-        return self._profiles.number_of(Profile.from_wire(msgspec.json.decode(key)))
+    def of(self, body: bytes) -> int:
+        """The number of the profile of this JSON, a new one if it was not seen before.
+
+        Raises:
+            msgspec.DecodeError, ValueError: it is not one.
+        """
+        digest = blake2b(body, digest_size=16).digest()
+        known = self._known.get(digest)
+        if known is None:
+            known = self.profiles.number_of(Profile.from_wire(msgspec.json.decode(body)))
+            if len(self._known) >= MAX_KNOWN:
+                self._known = {}
+            self._known[digest] = known
+        return known
 
 
 class FeedCache:
@@ -71,12 +118,13 @@ class FeedCache:
         self.at = base.header.last_at
         """When change ``number`` was written (ms); by it the service sees that it means the same one. 0: not known."""
         self.contents = contents
-        self._overlay: dict[int, int] = {}
-        self._folding: dict[int, int] = {}
+        self._overlay = Overlay()
+        self._folding: Overlay | None = None
         """An overlay that is being written into a new base; nothing is added to it any more."""
         self._cards = base.header.rows
         self.state_changes = 0
         """Changes of the state behind limits that were applied since the base."""
+        self._numbers = _Numbers(contents.profiles)
         self._take_base(base)
 
     def _take_base(self, base: BaseFile) -> None:
@@ -86,7 +134,7 @@ class FeedCache:
         self._tags, self._lows = base.tags, base.lows
         self._count = base.header.rows
         self._profiles = self.contents.profiles
-        self._numbers = _Numbers(self._profiles)
+        self._numbers.profiles = self._profiles
 
     def find(self, index: int, tag: int) -> tuple[CardState, int] | None:
         """State and profile number of the card with this index and tag; None if the feed has no such card.
@@ -94,8 +142,9 @@ class FeedCache:
         Raises:
             CacheFileError: the row lies in a damaged part of the file; nothing of this cache may be believed.
         """
-        if index in self._overlay:
-            return _unpacked(self._overlay[index], tag)
+        changed = self._overlay[index & _SHARD]
+        if index in changed:
+            return _unpacked(changed[index], tag)
         try:
             if self._tags[index] != tag:
                 return None
@@ -107,12 +156,12 @@ class FeedCache:
 
     def _find_slowly(self, index: int, tag: int) -> tuple[CardState, int] | None:
         """The same where there is no such row, while not all of the file is checked, and while a new one is written."""
-        if index in self._folding:
-            return _unpacked(self._folding[index], tag)
+        if self._folding is not None and index in (folding := self._folding[index & _SHARD]):
+            return _unpacked(folding[index], tag)
         if not 0 <= index < self._count:
             return None
         row = self.base.row(index)
-        if not self._folding:
+        if self._folding is None:
             self._tags, self._lows = self.base.tags, self.base.lows
         return _unpacked(row, tag)
 
@@ -141,7 +190,7 @@ class FeedCache:
     @property
     def overlay_rows(self) -> int:
         """Rows that were changed since the base."""
-        return len(self._overlay) + len(self._folding)
+        return self._overlay.size + (0 if self._folding is None else self._folding.size)
 
     async def apply(self, changes: Sequence[AnyChange]) -> None:
         """Apply changes that follow ``number`` without a gap, giving way to decisions after each slice.
@@ -165,7 +214,8 @@ class FeedCache:
                 raise FeedError(self.feed, f"change {change.n} is of card {change.index}, far beyond {self._cards}")
             try:
                 profile = self._profile_of(change)
-                self._overlay[change.index] = pack_row(tag=change.tag, profile=profile, state=change.state)
+                row = pack_row(tag=change.tag, profile=profile, state=change.state)
+                self._overlay[change.index & _SHARD][change.index] = row
             except (msgspec.DecodeError, ValueError) as error:
                 raise FeedError(self.feed, f"change {change.n} cannot be read: {error}") from error
             self._cards = max(self._cards, change.index + 1)
@@ -190,14 +240,14 @@ class FeedCache:
 
     def _profile_of(self, change: CardRow | CardChange) -> int:
         if isinstance(change, CardRow):
-            return self._numbers[bytes(change.profile)]
+            return self._numbers.of(bytes(change.profile))
         return self.contents.profiles.number_of(Profile.from_wire(change.profile))
 
     @property
     def wants_compaction(self) -> bool:
         """Whether a new base file is worth writing."""
         enough = max(COMPACT_ROWS, self._count // COMPACT_SHARE)
-        return len(self._overlay) > enough or self.state_changes > enough
+        return self._overlay.size > enough or self.state_changes > enough
 
     @property
     def wants_snapshot(self) -> bool:
@@ -208,26 +258,27 @@ class FeedCache:
             or holdings.units.count - holdings.units_at_base > MAX_STATE_GROWTH
         )
 
-    def fold(self) -> dict[int, int]:
+    def fold(self) -> Overlay:
         """The rows changed since the base, for a new base; changes from now on are kept apart from them."""
         self.unfold()
-        self._folding, self._overlay = self._overlay, {}
+        self._folding, self._overlay = self._overlay, Overlay()
         self._tags = self._lows = self.base.tags[:0]
         return self._folding
 
     def unfold(self) -> None:
         """Take back a :meth:`fold` from which no base came."""
-        if self._folding:
-            self._overlay = self._folding | self._overlay
-            self._folding = {}
+        if self._folding is not None:
+            for folding, overlay in zip(self._folding, self._overlay, strict=True):
+                folding.update(overlay)
+            self._overlay, self._folding = self._folding, None
 
     def swap_base(self, base: BaseFile, folded: Added, *, state_changes: int = 0) -> None:
         """Go over to a base into which the rows of :meth:`fold`, the profiles ``folded`` and so many changes went."""
         self.state_changes -= state_changes
         profiles = ProfileTable(base.profiles)
-        profiles.adopt(self.contents.profiles.added, folded)
+        profiles.adopt(self.contents.profiles, folded)
         self.contents.profiles = profiles
-        self._folding = {}
+        self._folding = None
         self._take_base(base)
 
 

@@ -309,15 +309,13 @@ class ServiceClient:
         timeout = aiohttp.ClientTimeout(total=total, sock_connect=min(self._timeout, 5.0))
         try:
             for attempt in (1, 2):
-                headers = {"Accept": accept, "Authorization": f"Reader {self._assertion(method, path, issuer)}"}
+                headers = {"Accept": accept, "Authorization": f"Reader {await self._assertion(method, path, issuer)}"}
                 if body is not None:
                     headers["Content-Type"] = "application/json"
                 if tag is not None:
                     headers["If-None-Match"] = f'"{tag}"'
                 if first:
                     headers["Range"] = f"bytes={first}-"
-                # Signing takes as long as a decision, and so does making the request: one of them comes in between.
-                await asyncio.sleep(0)
                 began = time.monotonic()
                 async with self._session.request(
                     method,
@@ -347,10 +345,12 @@ class ServiceClient:
             self.reachable = False
             raise ServiceUnreachableError(request, str(error) or type(error).__name__) from error
 
-    def _assertion(self, method: str, path: str, issuer: str | None) -> str:
+    async def _assertion(self, method: str, path: str, issuer: str | None) -> str:
         enrolment = self._identity.enrolment
         reader = issuer or ("" if enrolment is None else enrolment.reader_id)
-        return sign_assertion(
+        # In a thread, which leaves the interpreter to the gates for most of the time that a signature takes.
+        return await asyncio.to_thread(
+            sign_assertion,
             reader_id=reader,
             key=self._identity.key,
             method=method,

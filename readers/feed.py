@@ -29,12 +29,11 @@ from readers.feedstore import FeedStore
 from readers.journal import FeedNote, Journal
 from readers.snapshots import Snapshots
 
-PAGE: Final = 500
-"""Changes asked for at once. Making a request takes half a millisecond in one piece, so fewer of them delay fewer
-decisions; much more in one reply would keep decisions waiting while it is read."""
+PAGE: Final = 250
+"""Changes asked for at once: reading a reply of so many takes 0.1 ms in one piece, and making a request 0.2 ms."""
 MAX_CATCH_UP: Final = 50_000
 """Changes behind the head beyond which a snapshot is quicker than pulling them."""
-MAX_PAGES: Final = 200
+MAX_PAGES: Final = 400
 """Requests of one pull: twice what the longest catch-up takes, so that a service in disorder cannot hold a reader."""
 ONLINE_MS: Final = 30_000
 """A feed confirmed within this time counts as online: three polls, six beats."""
@@ -297,7 +296,7 @@ class Feed:
         fresh = [change for change in changes if change.n > cache.number]
         if not fresh:
             return True
-        if any(change.n != cache.number + 1 + position for position, change in enumerate(fresh)):
+        if [change.n for change in fresh] != list(range(cache.number + 1, cache.number + 1 + len(fresh))):
             return False
         try:
             await self._journal.add_changes(self.name, cache.epoch, fresh)
@@ -313,9 +312,13 @@ class Feed:
         return True
 
     async def _compile_changed(self, cache: FeedCache, changes: Sequence[AnyChange]) -> None:
-        if any(isinstance(change, WorldChange) for change in changes):
+        kinds = {type(change) for change in changes}
+        if WorldChange in kinds:
             await self._compile_all(cache)
-            return
+        elif not kinds.isdisjoint({ServiceChange, ServiceWithdrawn}):
+            self._compile_services(changes)
+
+    def _compile_services(self, changes: Sequence[AnyChange]) -> None:
         for change in changes:
             if isinstance(change, ServiceChange):
                 self.catalogue.replace(str(change.document.get("id")), change.version, change.document)

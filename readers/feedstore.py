@@ -24,7 +24,7 @@ from readers.basefile import (
     write_base,
 )
 from readers.breath import Breath
-from readers.cache import FeedCache
+from readers.cache import FeedCache, Overlay
 from readers.contents import read_contents, write_contents
 from readers.errors import CacheFileError, FeedError, SnapshotRefusedError
 from readers.files import sync_folder
@@ -142,8 +142,10 @@ class FeedStore:
             patched = _patch(old, folded, cards)
             count = block_count(cards * ROW_BYTES)
             digests = bytearray(old.row_digests()[: DIGEST_BYTES * count].ljust(DIGEST_BYTES * count, b"\0"))
+            breath = Breath(every=1)
             for block, octets in patched.items():
                 digests[DIGEST_BYTES * block : DIGEST_BYTES * (block + 1)] = digest_block(octets)
+                breath.take()
             write_base(
                 self.path,
                 feed=self.feed,
@@ -171,9 +173,8 @@ class FeedStore:
             raise
         cache.swap_base(base, added, state_changes=state_changes)
         await self._journal.forget_changes(self.feed, cache.epoch, number)
-        _log.info("a new base was written", feed=self.feed, number=number, rows=cards, folded=len(folded))
-        # Letting go of what was folded takes a millisecond for 50,000 rows: not in the event loop.
-        await asyncio.to_thread(folded.clear)
+        _log.info("a new base was written", feed=self.feed, number=number, rows=cards, folded=folded.size)
+        await asyncio.to_thread(_let_go, folded)
 
     async def set_aside(self, problem: str) -> None:
         """Keep a damaged base under another name, so that it is never opened again. A snapshot rebuilds it."""
@@ -212,27 +213,39 @@ def _pieces(octets: mmap.mmap | bytes) -> Iterator[bytes]:
         breath.take()
 
 
-def _patch(old: BaseFile, folded: dict[int, int], cards: int) -> dict[int, bytes]:
+def _patch(old: BaseFile, folded: Overlay, cards: int) -> dict[int, bytearray]:
     """The blocks that differ from the old base: those with changed rows and those that grew."""
     old_rows, old_count, breath = old.header.rows, block_count(old.header.rows * ROW_BYTES), Breath()
-    touched = {index >> BLOCK_SHIFT for index in folded}
-    if cards > old_rows:
-        touched.update(range(old_rows >> BLOCK_SHIFT, block_count(cards * ROW_BYTES)))
     patched: dict[int, bytearray] = {}
-    for block in touched:
+
+    def copied(block: int) -> bytearray:
         octets = old.check_block(block) if block < old_count else b""
         size = min(BLOCK_BYTES, cards * ROW_BYTES - block * BLOCK_BYTES)
-        patched[block] = bytearray(octets.ljust(size, b"\0"))
-        breath.take()
+        made = patched[block] = bytearray(octets.ljust(size, b"\0"))
+        return made
+
+    if cards > old_rows:
+        for block in range(old_rows >> BLOCK_SHIFT, block_count(cards * ROW_BYTES)):
+            copied(block)
+            breath.take()
     mask = (1 << BLOCK_SHIFT) - 1
-    for index, row in folded.items():
-        start = (index & mask) * ROW_BYTES
-        patched[index >> BLOCK_SHIFT][start : start + ROW_BYTES] = row.to_bytes(ROW_BYTES, "little")
+    for index, row in folded.rows():
+        start, block = (index & mask) * ROW_BYTES, index >> BLOCK_SHIFT
+        octets = patched[block] if block in patched else copied(block)
+        octets[start : start + ROW_BYTES] = row.to_bytes(ROW_BYTES, "little")
         breath.take()
-    return {block: bytes(octets) for block, octets in patched.items()}
+    return patched
 
 
-def _merged(old: BaseFile, patched: dict[int, bytes], count: int) -> Iterator[bytes]:
+def _let_go(folded: Overlay) -> None:
+    """Empty what was folded, bit by bit: a thread that does it at once keeps the interpreter for a millisecond too."""
+    breath = Breath()
+    for shard in folded:
+        shard.clear()
+        breath.take()
+
+
+def _merged(old: BaseFile, patched: dict[int, bytearray], count: int) -> Iterator[bytes | bytearray]:
     breath = Breath()
     for block in range(count):
         octets = patched.get(block)

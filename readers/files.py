@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_whole(path: Path, pieces: Iterable[bytes | memoryview], *, mode: int = 0o600) -> None:
+def write_whole(path: Path, pieces: Iterable[bytes | bytearray | memoryview], *, mode: int = 0o600) -> None:
     """Replace ``path`` by the pieces: temporary file beside it, fsync, rename, fsync of the folder.
 
     Raises:

@@ -23,7 +23,7 @@ import msgspec
 import structlog
 
 from entitlements.wire.feed import encode
-from readers.breath import Breath
+from readers.breath import Breath, Turns
 from readers.changes import AnyChange, decode_change
 from readers.database import Database
 from readers.statements import load_statements
@@ -31,9 +31,13 @@ from readers.statements import load_statements
 SQL: Final[MappingProxyType[str, str]] = load_statements("state")
 S = TypeVar("S", bound=msgspec.Struct)
 
+_run_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
 _log = structlog.get_logger(__name__)
 
-
+RUN: Final = 64
+"""Changes in one row, some 20 kB: a row each would take six times as long, and to copy more at once keeps the
+interpreter from decisions for as long as one of them takes."""
 MARK: Final = 8
 """Octets of the keyed digest before a value (BLAKE2b, RFC 7693)."""
 
@@ -58,39 +62,58 @@ class Journal:
         self.database = Database(folder / "state.db", schema=SQL["schema"], synchronous="FULL")
 
     async def add_changes(self, feed: str, epoch: str, changes: Sequence[AnyChange]) -> None:
-        """Write changes down. Raises DatabaseFaultError."""
+        """Write changes down, which follow each other without a gap. Raises DatabaseFaultError."""
+        # Put together here: a thread that does it takes the interpreter back and forth for each change.
+        runs: list[tuple[int, int, bytes]] = []
+        turns = Turns()
+        for start in range(0, len(changes), RUN):
+            run = changes[start : start + RUN]
+            runs.append((run[0].n, run[-1].n, b"[%b]" % b",".join(map(encode, run))))
+            if turns.over():
+                await turns.give()
 
         def write(connection: sqlite3.Connection) -> None:
-            breath = Breath()
-            for change in changes:
-                body = _marked(self.key, encode(change), feed, epoch, change.n)
-                connection.execute(SQL["add_change"], (feed, epoch, change.n, body))
+            breath = Breath(every=1)
+            for first, last, body in runs:
+                marked = _marked(self.key, body, feed, epoch, first, last)
+                connection.execute(SQL["add_run"], (feed, epoch, first, last, marked))
                 breath.take()
 
         await self.database.run(write)
 
     async def changes_after(self, feed: str, epoch: str, number: int) -> list[AnyChange]:
         """The changes that follow ``number`` without a gap; what lies behind a gap cannot be used."""
-        rows = await self.database.run(
-            lambda connection: connection.execute(SQL["changes_after"], (feed, epoch, number)).fetchall()
-        )
-        changes: list[AnyChange] = []
-        for n, body in rows:
-            try:
-                change = decode_change(_unmarked(self.key, body, feed, epoch, n))
-            except msgspec.DecodeError as error:
-                _log.error(
-                    "a change in the journal cannot be read; it will be fetched again",
-                    feed=feed,
-                    n=n,
-                    problem=str(error),
-                )
-                break
-            if n != number + 1 + len(changes) or change.n != n:
-                _log.warning("the journal has a gap; what is missing will be fetched again", feed=feed, after=n - 1)
-                break
-            changes.append(change)
-        return changes
+
+        def read(connection: sqlite3.Connection) -> list[AnyChange]:
+            changes: list[AnyChange] = []
+            breath = Breath()
+            for first, last, body in connection.execute(SQL["runs_after"], (feed, epoch, number)):
+                try:
+                    run = _run_decoder.decode(_unmarked(self.key, body, feed, epoch, first, last))
+                    for change in map(decode_change, run):
+                        expected = number + 1 + len(changes)
+                        if change.n > expected:
+                            _log.warning(
+                                "the journal has a gap; what is missing will be fetched again",
+                                feed=feed,
+                                after=expected - 1,
+                            )
+                            return changes
+                        if change.n == expected:  # those before it are known
+                            changes.append(change)
+                        breath.take()
+                except msgspec.DecodeError as error:
+                    _log.error(
+                        "changes in the journal cannot be read; they will be fetched again",
+                        feed=feed,
+                        first=first,
+                        last=last,
+                        problem=str(error),
+                    )
+                    break
+            return changes
+
+        return await self.database.run(read)
 
     async def forget_changes(self, feed: str, epoch: str, number: int) -> None:
         """Drop the changes that a base of this epoch and number holds, and those of other epochs."""

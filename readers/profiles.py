@@ -57,6 +57,11 @@ class Kept(dict[K, V], Generic[K, V]):
         """What belongs to a key."""
         raise NotImplementedError
 
+    def inherit(self, other: Kept[K, V]) -> None:
+        """Hold what another one holds, whose things are the same."""
+        self.update(other)
+        self._older = other._older
+
     def __missing__(self, key: K) -> V:
         value = self._older[key] if key in self._older else self.make(key)
         if len(self) >= self._most:
@@ -160,11 +165,16 @@ class ProfileTable(Kept[int, Profile]):
         profiles, runs, words = self._profiles.added, self._runs.added, self._words.added
         return Added(words, runs, profiles)
 
-    def adopt(self, later: Added, folded: Added) -> None:
-        """Add what another table of the same numbers added after ``folded``, which this one has in its part."""
-        for mine, theirs, known in zip((self._words, self._runs, self._profiles), later, folded, strict=True):
+    def adopt(self, other: ProfileTable, folded: Added) -> None:
+        """Take over from another table of the same numbers: what it added after ``folded``, which this one has in its
+        part, and what it holds unpacked, which would cost as much to let go as to unpack again.
+        """
+        for mine, theirs, known in zip((self._words, self._runs, self._profiles), other.added, folded, strict=True):
             for record in theirs[len(known) :]:
                 mine.number_of(record)
+        self.inherit(other)
+        self._run.inherit(other._run)
+        self._word.inherit(other._word)
 
     def packed(self, added: Added) -> bytes:
         """The part with what was added. Meant for a thread. Raises CacheFileError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -21,8 +21,27 @@ from readers.outbox import Outbox
 
 APART_SECONDS: Final = 0.02
 """Least time between two reports: a burst of changes becomes one report, a single change is not held up."""
+AT_ONCE: Final = 8
+"""Reports that may follow each other so closely,"""
+LATER_SECONDS: Final = 0.5
+"""and the time in which one more may: a request keeps decisions waiting, and a service has a thousand readers."""
 
 _log = structlog.get_logger(__name__)
+
+
+class Pace:
+    """How long to wait after a report: a token bucket of :data:`AT_ONCE`, one more every :data:`LATER_SECONDS`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._free_at = clock() - AT_ONCE * LATER_SECONDS
+        """When the bucket would have been empty, had it never been full."""
+
+    def wait(self, began: float) -> float:
+        """Seconds from now until the next report may begin; the one made just now ``began`` then."""
+        now = self._clock()
+        self._free_at = max(self._free_at, now - AT_ONCE * LATER_SECONDS) + LATER_SECONDS
+        return max(0.0, APART_SECONDS - (now - began), self._free_at - now)
 
 
 def reader_version() -> str:
@@ -99,6 +118,7 @@ class StatusReporter:
             ReaderRevokedError: this reader may not report any more.
         """
         backoff = Backoff(first_seconds=0.5, most_seconds=self._every)
+        pace = Pace()
         failing = False
         while True:
             self._poked.clear()
@@ -115,7 +135,7 @@ class StatusReporter:
                 continue
             failing = False
             backoff.reset()
-            await asyncio.sleep(max(0.0, APART_SECONDS - (time.monotonic() - began)))
+            await asyncio.sleep(pace.wait(began))
             try:
                 async with asyncio.timeout(self._every):
                     await self._poked.wait()

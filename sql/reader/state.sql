@@ -1,13 +1,14 @@
 -- State of a reader that must survive a killed process: SQLite, file state.db.
 
 -- name: schema
-CREATE TABLE IF NOT EXISTS change (
+CREATE TABLE IF NOT EXISTS run (
     feed  TEXT NOT NULL,
     epoch TEXT NOT NULL,
-    n     INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last  INTEGER NOT NULL,
     body  BLOB NOT NULL,
-    PRIMARY KEY (feed, epoch, n)
-) WITHOUT ROWID;
+    PRIMARY KEY (feed, epoch, first)
+);
 CREATE TABLE IF NOT EXISTS note (
     name TEXT PRIMARY KEY,
     body BLOB NOT NULL
@@ -30,17 +31,19 @@ CREATE TABLE IF NOT EXISTS attempts (
     body BLOB NOT NULL
 ) WITHOUT ROWID;
 
--- name: add_change
-INSERT OR REPLACE INTO change (feed, epoch, n, body) VALUES (?, ?, ?, ?)
+-- A run holds changes ``first`` to ``last``. Two may overlap: what could be written and not applied comes again.
 
--- name: changes_after
-SELECT n, body FROM change WHERE feed = ? AND epoch = ? AND n > ? ORDER BY n
+-- name: add_run
+INSERT OR REPLACE INTO run (feed, epoch, first, last, body) VALUES (?, ?, ?, ?, ?)
+
+-- name: runs_after
+SELECT first, last, body FROM run WHERE feed = ? AND epoch = ? AND last > ? ORDER BY first
 
 -- name: forget_changes
-DELETE FROM change WHERE feed = ? AND (epoch <> ? OR n <= ?)
+DELETE FROM run WHERE feed = ? AND (epoch <> ? OR last <= ?)
 
 -- name: forget_all_changes
-DELETE FROM change WHERE feed = ?
+DELETE FROM run WHERE feed = ?
 
 -- name: set_note
 INSERT INTO note (name, body) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body
@@ -71,7 +74,7 @@ SELECT tap, body FROM own ORDER BY tap
 DELETE FROM own
 
 -- name: wipe_changes
-DELETE FROM change
+DELETE FROM run
 
 -- name: wipe_notes
 DELETE FROM note

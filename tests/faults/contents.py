@@ -13,7 +13,7 @@ from cardservice.feed.access import FeedRef
 from cardservice.feed.snapshot import build
 from entitlements.wire.feed import Meta
 from entitlements.wire.rows import unpack_row
-from readers.cache import FeedCache
+from readers.cache import SHARDS, FeedCache
 
 Told = dict[str, dict[str, Any]]
 """What it says, by part (rows, services, world...) and by the name or number of a thing in it."""
@@ -112,9 +112,9 @@ def _full(thing: dict[str, Any]) -> dict[str, Any]:
 def _rows(cache: FeedCache) -> Iterator[tuple[int, int]]:
     """Every row as a look-up would find it."""
     for index in range(cache.cards):
-        for changed in (cache._overlay, cache._folding):
-            if index in changed:
-                yield index, changed[index]
+        for changed in filter(None, (cache._overlay, cache._folding)):
+            if index in (shard := changed[index % SHARDS]):
+                yield index, shard[index]
                 break
         else:
             yield index, cache.base.row(index) if index < cache.base.header.rows else 0

@@ -15,7 +15,7 @@ import readers.outbox
 from entitlements.model import CardState
 from entitlements.wire.feed import CardChange, ServiceChange
 from entitlements.wire.taps import Passage, TapItem
-from readers.cache import FeedCache
+from readers.cache import SHARDS, FeedCache, Overlay
 from readers.changes import AnyChange, CardRow
 from readers.database import Database
 from readers.jotter import Jotter
@@ -110,8 +110,11 @@ def _folded() -> None:
     """A new base is written without the last row that was to go into it."""
     whole = readers.feedstore._patch
 
-    def short(old: Any, folded: dict[int, int], cards: int) -> Any:
-        return whole(old, dict(list(folded.items())[:-1]), cards)
+    def short(old: Any, folded: Overlay, cards: int) -> Any:
+        kept = Overlay()
+        for index, row in list(folded.rows())[:-1]:
+            kept[index % SHARDS][index] = row
+        return whole(old, kept, cards)
 
     readers.feedstore._patch = short
 

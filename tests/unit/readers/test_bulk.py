@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,18 +37,49 @@ async def test_long_work_in_the_event_loop_gives_way_after_each_slice() -> None:
     turns = Turns(Hand(SLICE_SECONDS / 4))
 
     async def visitor() -> None:
-        while len(seen) < 5:
+        while len(set(seen)) < 5:
             seen.append(done)
             await asyncio.sleep(0)
 
     done = 0
     coming = asyncio.create_task(visitor())
-    while len(seen) < 5:
+    while not coming.done():
         done += 1
         if turns.over():
             await turns.give()
-    await coming
-    assert all(0 < later - earlier <= 5 for earlier, later in pairwise(seen))
+    assert all(later - earlier <= 5 for earlier, later in pairwise(seen))
+
+
+async def test_whoever_comes_during_a_piece_is_decided_before_the_next_one() -> None:
+    """It takes the event loop two rounds: one to see somebody, one to decide."""
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe()
+    pieces, decided = 0, asyncio.Event()
+    between: list[int] = []
+
+    async def decide(at: int) -> None:
+        between.append(pieces - at)
+        decided.set()
+
+    def come() -> None:
+        os.read(reading, 1)
+        coming.append(loop.create_task(decide(pieces)))
+
+    coming: list[asyncio.Task[None]] = []
+    loop.add_reader(reading, come)
+    turns = Turns(Hand(SLICE_SECONDS))
+    try:
+        for _ in range(5):
+            decided.clear()
+            pieces += 1
+            os.write(writing, b"!")
+            await turns.give()
+            assert decided.is_set()
+    finally:
+        loop.remove_reader(reading)
+        os.close(reading)
+        os.close(writing)
+    assert between == [0] * 5
 
 
 def test_long_work_in_a_thread_pauses_after_each_slice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +111,11 @@ def caches(council: Council, folder: Path) -> tuple[FeedCache, FeedCache]:
     return base_of(council, folder / "one"), base_of(council, folder / "other")
 
 
-async def test_changes_read_from_json_give_what_the_changes_themselves_give(council: Council, tmp_path: Path) -> None:
+@pytest.mark.parametrize("known", [2, 65_536])
+async def test_changes_read_from_json_give_what_the_changes_themselves_give(
+    council: Council, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: int
+) -> None:
+    monkeypatch.setattr("readers.cache.MAX_KNOWN", known)
     cards = [council.issue(in_snapshot=True) for _ in range(3)]
     one, other = caches(council, tmp_path)
     council.profiles += [profile_for("wcc.leisure.swim"), profile_for("wcc.leisure.gym", "wcc.leisure.swim")]

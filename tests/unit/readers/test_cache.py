@@ -14,13 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from entitlements.model import CardState
 from entitlements.profile import Profile
-from entitlements.wire.feed import CardChange, HorizonChange, Manifest, Part
+from entitlements.wire.feed import CardChange, HorizonChange, Manifest, Part, encode
 from entitlements.wire.feed import Horizon as FeedHorizon
 from readers.basefile import BaseFile, block_count, digest_block, write_base
 from readers.cache import FeedCache
 from readers.errors import CacheFileError, FeedError
 from readers.feedstore import FeedStore
-from readers.journal import FeedNote, Journal
+from readers.journal import RUN, FeedNote, Journal
 from tests.unit.readers.kit.council import Council, profile_for
 from tests.unit.readers.kit.desk import base_of
 
@@ -121,6 +121,24 @@ async def test_a_change_that_comes_during_compaction_is_kept(
     assert found[0] is CardState.REVOKED
 
 
+async def test_what_gates_asked_for_is_at_hand_after_a_new_base_too(
+    council: Council, journal: Journal, tmp_path: Path
+) -> None:
+    """Unpacking it again, and letting go of it, would keep decisions waiting right after each compaction."""
+    council.profiles.append(profile_for("wcc.leisure.swim"))
+    cards = [council.issue(in_snapshot=True) for _ in range(2)]
+    store = FeedStore(tmp_path / "feeds", FEED, journal)
+    cache = await take(council, store, tmp_path)
+    await cache.apply([council.put(cards[1], CardState.ACTIVE, profile=len(council.profiles) - 1)])
+    before = [cache.lookup(card.claims.index, card.tag) for card in cards]
+    await store.compact(cache)
+    for card, found in zip(cards, before, strict=True):
+        again = cache.lookup(card.claims.index, card.tag)
+        assert found is not None
+        assert again is not None
+        assert again[1] is found[1]
+
+
 async def test_a_damaged_base_is_set_aside_and_not_opened_again(
     council: Council, journal: Journal, tmp_path: Path
 ) -> None:
@@ -138,9 +156,42 @@ async def test_a_damaged_base_is_set_aside_and_not_opened_again(
 async def test_the_journal_stops_at_a_gap(council: Council, journal: Journal) -> None:
     for _ in range(6):
         council.issue()
-    await journal.add_changes(FEED, "e1", council.changes[:3] + council.changes[4:])
+    await journal.add_changes(FEED, "e1", council.changes[:3])
+    await journal.add_changes(FEED, "e1", council.changes[4:])
     assert [change.n for change in await journal.changes_after(FEED, "e1", 0)] == [1, 2, 3]
+    assert [change.n for change in await journal.changes_after(FEED, "e1", 4)] == [5, 6]
     assert await journal.changes_after(FEED, "e2", 0) == []
+
+
+async def test_the_journal_gives_back_what_was_written_however_it_was_cut_up(
+    council: Council, journal: Journal
+) -> None:
+    """Also what was written twice: what was written down and could not be applied comes again, cut otherwise."""
+    for _ in range(3 * RUN + 5):
+        council.issue()
+    changes = council.changes
+    await journal.add_changes(FEED, "e1", changes[:1])
+    await journal.add_changes(FEED, "e1", changes[1 : RUN + 9])
+    await journal.add_changes(FEED, "e1", changes[1:4])
+    await journal.add_changes(FEED, "e1", changes[4 : 2 * RUN])
+    await journal.add_changes(FEED, "e1", changes[2 * RUN :])
+    for number in (0, 1, 3, RUN, 2 * RUN + 3, len(changes)):
+        assert list(map(encode, await journal.changes_after(FEED, "e1", number))) == list(map(encode, changes[number:]))
+
+
+async def test_forgetting_the_changes_of_a_base_leaves_every_later_one(council: Council, journal: Journal) -> None:
+    for _ in range(2 * RUN):
+        council.issue()
+    await journal.add_changes(FEED, "e1", council.changes)
+    await journal.forget_changes(FEED, "e1", RUN // 2)
+    assert [change.n for change in await journal.changes_after(FEED, "e1", RUN // 2)] == list(
+        range(RUN // 2 + 1, 2 * RUN + 1)
+    )
+    await journal.forget_changes(FEED, "e1", RUN)
+    assert [change.n for change in await journal.changes_after(FEED, "e1", RUN)] == list(range(RUN + 1, 2 * RUN + 1))
+    assert await journal.changes_after(FEED, "e1", 0) == [], "what lies behind a gap is of no use"
+    await journal.forget_changes(FEED, "e1", 2 * RUN)
+    assert await journal.database.run(lambda connection: connection.execute("SELECT * FROM run").fetchall()) == []
 
 
 async def test_a_flipped_bit_in_the_journal_is_no_other_change_and_no_younger_data(
@@ -149,21 +200,28 @@ async def test_a_flipped_bit_in_the_journal_is_no_other_change_and_no_younger_da
     card = council.issue()
     for _ in range(4):
         council.put(card, CardState.ACTIVE)
-    await journal.add_changes(FEED, "e1", council.changes)
+    for change in council.changes:
+        await journal.add_changes(FEED, "e1", [change])
     await journal.keep(f"feed {FEED}", FeedNote(epoch="e1", confirmed_at=1_780_315_200_000))
 
     def damage(connection: sqlite3.Connection) -> None:
-        bodies = [body for (body,) in connection.execute("SELECT body FROM change ORDER BY n")]
+        bodies = [body for (body,) in connection.execute("SELECT body FROM run ORDER BY first")]
         assert bodies[0].count(b'"index":0') == 1
-        connection.execute("UPDATE change SET body = ? WHERE n = 1", (bodies[0].replace(b'"index":0', b'"index":1'),))
+        body = bodies[0].replace(b'"index":0', b'"index":1')
+        connection.execute("UPDATE run SET body = ? WHERE first = 1", (body,))
         (note,) = connection.execute("SELECT body FROM note").fetchone()
         connection.execute("UPDATE note SET body = ?", (note.replace(b"17803", b"17903"),))
 
     def swap(connection: sqlite3.Connection) -> None:
-        connection.execute("UPDATE change SET body = (SELECT body FROM change WHERE n = 4) WHERE n = 3")
+        connection.execute("UPDATE run SET body = (SELECT body FROM run WHERE first = 4) WHERE first = 3")
+
+    def stretch(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE run SET last = 9 WHERE first = 2")
 
     await journal.database.run(swap)
     assert [change.n for change in await journal.changes_after(FEED, "e1", 0)] == [1, 2]
+    await journal.database.run(stretch)
+    assert [change.n for change in await journal.changes_after(FEED, "e1", 0)] == [1]
     await journal.database.run(damage)
     assert await journal.changes_after(FEED, "e1", 0) == []
     assert await journal.recall(f"feed {FEED}", FeedNote) is None

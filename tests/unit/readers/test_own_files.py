@@ -65,11 +65,11 @@ async def test_a_change_that_somebody_alters_in_the_journal_is_fetched_again(tmp
         await until(lambda: site.daemon.feeds[council.feed].cache.number == change.n)  # type: ignore[union-attr]
         service = site.service
     connection = sqlite3.connect(tmp_path / "state.db")
-    (body,) = connection.execute("SELECT body FROM change WHERE n = ?", (change.n,)).fetchone()
+    (body,) = connection.execute("SELECT body FROM run WHERE last = ?", (change.n,)).fetchone()
     assert encode(change) in body
     altered = body.replace(b'"revoked"', b'"active"')
     assert altered != body
-    connection.execute("UPDATE change SET body = ? WHERE n = ?", (altered, change.n))
+    connection.execute("UPDATE run SET body = ? WHERE last = ?", (altered, change.n))
     connection.commit()
     connection.close()
     await service.start()
