@@ -32,14 +32,14 @@ import os
 import struct
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from entitlements.wire.rows import ROW_BYTES
-from readers.breath import Breath
+from readers.breath import Breath, paced
 from readers.errors import CacheFileError
 from readers.files import write_whole
 
@@ -253,7 +253,7 @@ def write_base(
     number: int,
     issue_number: int,
     created_at: int,
-    meta: bytes,
+    meta: Sequence[bytes],
     profiles: bytes,
     rows: int,
     digests: bytes,
@@ -265,6 +265,7 @@ def write_base(
 
     Args:
         key: of the HMAC (RFC 2104), this reader's own.
+        meta: the part in pieces.
         rows: number of rows; ``blocks`` are their octets, 64 KiB each but the last, ``digests`` those of each.
 
     Raises:
@@ -274,6 +275,10 @@ def write_base(
     needed = block_count(rows * ROW_BYTES)
     if len(digests) != DIGEST_BYTES * needed:
         raise ValueError(f"{rows} rows need {needed} digests")
+    whole = hashlib.sha256()
+    for piece in paced(meta):
+        whole.update(piece)
+    meta_size = sum(map(len, meta))
     header = msgspec.json.encode(
         BaseHeader(
             feed=feed,
@@ -282,18 +287,19 @@ def write_base(
             issue_number=issue_number,
             created_at=created_at,
             rows=rows,
-            meta_size=len(meta),
-            meta_sha256=hashlib.sha256(meta).digest(),
+            meta_size=meta_size,
+            meta_sha256=whole.digest(),
             profiles_size=len(profiles),
             last_at=last_at,
         )
     )
     pieces = (profiles[start : start + BLOCK_BYTES] for start in range(0, len(profiles), BLOCK_BYTES))
-    front = header + b"".join(map(digest_block, pieces)) + digests
+    front = header + b"".join(map(digest_block, paced(pieces))) + digests
     prefix = struct.pack("<8sII", MAGIC, VERSION, len(header))
     digest = hmac.digest(key, prefix + front, "sha256")
-    body = [prefix + digest, front, *_filled(PREFIX.size + len(front), meta), *_filled(0, profiles)]
-    write_whole(path, itertools.chain(body, blocks))
+    before, between = _filling(PREFIX.size + len(front) + meta_size), _filling(len(profiles))
+    parts = itertools.chain([prefix + digest, front], meta, [before, profiles, between], blocks)
+    write_whole(path, paced(parts))
 
 
 def block_count(octets: int) -> int:
@@ -305,10 +311,9 @@ def _page(at: int) -> int:
     return -(-at // PAGE) * PAGE
 
 
-def _filled(at: int, part: bytes) -> tuple[bytes, bytes]:
-    """A part that begins at ``at``, and the zeros after it."""
-    end = at + len(part)
-    return part, bytes(_page(end) - end)
+def _filling(end: int) -> bytes:
+    """The zeros after a part that ends there."""
+    return bytes(_page(end) - end)
 
 
 def _swapped(rows: memoryview) -> array[int]:

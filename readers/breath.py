@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 SLICE_SECONDS: Final = 50e-6
 """Longest piece of work between two turns: as long as a decision, of which some take 5 and some 100 us."""
@@ -39,6 +41,14 @@ class Breath:
         if self._steps % self._every == 0 and self._clock() > self._until:
             time.sleep(PAUSE_SECONDS)
             self._until = self._clock() + SLICE_SECONDS
+
+
+def paced(items: Iterable[T]) -> Iterator[T]:
+    """In a thread: the items, with a breath after each that took long enough with what the caller did with it."""
+    breath = Breath(every=1)
+    for item in items:
+        yield item
+        breath.take()
 
 
 class Turns:

@@ -22,18 +22,20 @@ class _Formatted(msgspec.Struct):
     format: str
 
 
-class _Meta(msgspec.Struct, frozen=True, kw_only=True):
-    """:class:`entitlements.wire.feed.Meta` with its profiles and the items of its state unread.
-
-    In a base it has no profiles.
-    """
+class _Rest(msgspec.Struct, frozen=True, kw_only=True):
+    """:class:`entitlements.wire.feed.Meta` without what there may be very much of."""
 
     format: str
     horizon: Horizon
-    profiles: list[msgspec.Raw] = []
     services: list[ServiceEntry]
     world: FeedWorld
     keys: dict[str, Any]
+
+
+class _Meta(_Rest, frozen=True, kw_only=True):
+    """All of it, its profiles and the items of its state unread. In a base it has no profiles."""
+
+    profiles: list[msgspec.Raw] = []
     state: RawState = RawState()
 
 
@@ -75,10 +77,7 @@ def read_contents(meta: bytes, *, feed: str, profiles: ProfileTable | None = Non
         SnapshotRefusedError: it does not have the form of that version.
     """
     try:
-        version = msgspec.json.decode(meta, type=_Formatted).format
-        if version != FORMAT:
-            raise UnknownFormatError(feed, f"format {version!r} is not known to this reader, only {FORMAT!r}")
-        wire = msgspec.json.decode(meta, type=_Meta)
+        wire = _read(meta, feed)
         if profiles is None:
             profiles = _profiles(wire.profiles)
         holdings = Holdings.read(wire.state)
@@ -92,6 +91,20 @@ def read_contents(meta: bytes, *, feed: str, profiles: ProfileTable | None = Non
         horizon=wire.horizon,
         holdings=holdings,
     )
+
+
+def _read(meta: bytes, feed: str) -> _Meta:
+    wire: _Meta | _Formatted
+    try:
+        wire = msgspec.json.decode(meta, type=_Meta)
+    except msgspec.DecodeError:
+        # Of another form because it is of another version? To ask that first would be to read megabytes twice.
+        wire = msgspec.json.decode(meta, type=_Formatted)
+        if wire.format == FORMAT:
+            raise
+    if wire.format != FORMAT or not isinstance(wire, _Meta):
+        raise UnknownFormatError(feed, f"format {wire.format!r} is not known to this reader, only {FORMAT!r}")
+    return wire
 
 
 def _profiles(raws: list[msgspec.Raw]) -> ProfileTable:
@@ -109,9 +122,8 @@ def write_contents(
     keys: dict[str, Any],
     horizon: Horizon,
     holdings: Holdings | None = None,
-) -> bytes:
-    """The ``meta`` part of a base. Meant for a thread, so the arguments are copies that nobody changes."""
-    state = RawState() if holdings is None else holdings.write()
-    return msgspec.json.encode(
-        _Meta(format=FORMAT, horizon=horizon, services=services, world=world, keys=keys, state=state)
-    )
+) -> list[bytes]:
+    """The ``meta`` part of a base in pieces. Meant for a thread, so the arguments are copies that nobody changes."""
+    rest = _Rest(format=FORMAT, horizon=horizon, services=services, world=world, keys=keys)
+    state = (Holdings() if holdings is None else holdings).write()
+    return [msgspec.json.encode(rest)[:-1], b',"state":', *state, b"}"]

@@ -23,7 +23,7 @@ from readers.basefile import (
     digest_block,
     write_base,
 )
-from readers.breath import Breath
+from readers.breath import Breath, paced
 from readers.cache import FeedCache, Overlay
 from readers.contents import read_contents, write_contents
 from readers.errors import CacheFileError, FeedError, SnapshotRefusedError
@@ -142,10 +142,8 @@ class FeedStore:
             patched = _patch(old, folded, cards)
             count = block_count(cards * ROW_BYTES)
             digests = bytearray(old.row_digests()[: DIGEST_BYTES * count].ljust(DIGEST_BYTES * count, b"\0"))
-            breath = Breath(every=1)
-            for block, octets in patched.items():
+            for block, octets in paced(patched.items()):
                 digests[DIGEST_BYTES * block : DIGEST_BYTES * (block + 1)] = digest_block(octets)
-                breath.take()
             write_base(
                 self.path,
                 feed=self.feed,
@@ -207,10 +205,8 @@ def open_cache(path: Path, feed: str, key: bytes = b"") -> FeedCache:
 
 
 def _pieces(octets: mmap.mmap | bytes) -> Iterator[bytes]:
-    breath = Breath()
-    for start in range(0, len(octets), BLOCK_BYTES):
+    for start in paced(range(0, len(octets), BLOCK_BYTES)):
         yield octets[start : start + BLOCK_BYTES]
-        breath.take()
 
 
 def _patch(old: BaseFile, folded: Overlay, cards: int) -> dict[int, bytearray]:
@@ -239,15 +235,11 @@ def _patch(old: BaseFile, folded: Overlay, cards: int) -> dict[int, bytearray]:
 
 def _let_go(folded: Overlay) -> None:
     """Empty what was folded, bit by bit: a thread that does it at once keeps the interpreter for a millisecond too."""
-    breath = Breath()
-    for shard in folded:
+    for shard in paced(folded):
         shard.clear()
-        breath.take()
 
 
 def _merged(old: BaseFile, patched: dict[int, bytearray], count: int) -> Iterator[bytes | bytearray]:
-    breath = Breath()
     for block in range(count):
         octets = patched.get(block)
         yield old.check_block(block) if octets is None else octets
-        breath.take()

@@ -6,9 +6,10 @@ changes only, each of which is one step that no decision can see half done.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -24,13 +25,16 @@ from entitlements.wire.state import (
     Upstream,
     UpstreamChange,
 )
-from readers.breath import Breath
+from readers.breath import Breath, paced
 from readers.changes import AnyChange
 from readers.units import UnitTable
 
 T = TypeVar("T")
 W = TypeVar("W", bound=msgspec.Struct)
 Pair = tuple[str, str]
+
+AT_ONCE: Final = 64
+"""Items written in one piece, some 10 kB."""
 
 _encoder = msgspec.json.Encoder()
 _holder_decoder: msgspec.json.Decoder[Holder] = msgspec.json.Decoder(Holder)
@@ -197,15 +201,22 @@ class Holdings:
         made._upstreams = self._upstreams.copy()
         return made
 
-    def write(self) -> RawState:
-        """What :meth:`read` reads. Meant for a thread, so for a copy that nobody changes."""
-        return RawState(
-            holders=[msgspec.Raw(body) for body in self._holders.values()],
-            units=_encoded(self.units),
-            bookings=_encoded(self._bookings),
-            loans=_encoded(self._loans),
-            upstreams=_encoded(self._upstreams.values()),
-        )
+    def write(self) -> Iterator[bytes]:
+        """What :meth:`read` reads, as JSON in pieces: 36 MB put together keep the interpreter for 20 ms. Meant for a
+        thread, so for a copy that nobody changes.
+        """
+        bodies: dict[str, Iterator[bytes]] = {
+            "holders": iter(self._holders.values()),
+            "units": map(_encoder.encode, self.units),
+            "bookings": map(_encoder.encode, self._bookings),
+            "loans": map(_encoder.encode, self._loans),
+            "upstreams": map(_encoder.encode, self._upstreams.values()),
+        }
+        for number, (name, items) in enumerate(bodies.items()):
+            yield b'%b"%b":[' % (b"," if number else b"{", name.encode())
+            yield from _listed(items)
+            yield b"]"
+        yield b"}"
 
 
 def _decoded(raws: list[msgspec.Raw], kind: type[W]) -> Iterator[tuple[msgspec.Raw, W]]:
@@ -216,9 +227,9 @@ def _decoded(raws: list[msgspec.Raw], kind: type[W]) -> Iterator[tuple[msgspec.R
         breath.take()
 
 
-def _encoded(items: Iterable[msgspec.Struct]) -> list[msgspec.Raw]:
-    pieces, breath = [], Breath()
-    for item in items:
-        pieces.append(msgspec.Raw(_encoder.encode(item)))
-        breath.take()
-    return pieces
+def _listed(items: Iterator[bytes]) -> Iterator[bytes]:
+    """Items between commas, some at a time."""
+    between = b""
+    for some in paced(iter(lambda: list(islice(items, AT_ONCE)), [])):
+        yield between + b",".join(some)
+        between = b","

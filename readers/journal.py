@@ -23,7 +23,7 @@ import msgspec
 import structlog
 
 from entitlements.wire.feed import encode
-from readers.breath import Breath, Turns
+from readers.breath import Breath, Turns, paced
 from readers.changes import AnyChange, decode_change
 from readers.database import Database
 from readers.statements import load_statements
@@ -73,11 +73,9 @@ class Journal:
                 await turns.give()
 
         def write(connection: sqlite3.Connection) -> None:
-            breath = Breath(every=1)
-            for first, last, body in runs:
+            for first, last, body in paced(runs):
                 marked = _marked(self.key, body, feed, epoch, first, last)
                 connection.execute(SQL["add_run"], (feed, epoch, first, last, marked))
-                breath.take()
 
         await self.database.run(write)
 

@@ -66,7 +66,7 @@ def of_reader(cache: FeedCache) -> Told:
         world=vars_of(contents.world),
         keys=_by("kid", contents.keys["keys"]),
         horizon=vars_of(contents.horizon),
-        state=contents.holdings.write(),
+        state=msgspec.Raw(b"".join(contents.holdings.write())),
     )
 
 

@@ -291,7 +291,7 @@ def test_rows_of_several_blocks_are_checked_block_by_block(tmp_path: Path) -> No
     blocks = [rows[start : start + 65536] for start in range(0, len(rows), 65536)]
     path = tmp_path / "base"
     write_base(
-        path, feed=FEED, epoch="e", number=1, issue_number=1, created_at=0, meta=b"{}", profiles=b"", rows=20_000,
+        path, feed=FEED, epoch="e", number=1, issue_number=1, created_at=0, meta=[b"{}"], profiles=b"", rows=20_000,
         digests=b"".join(map(digest_block, blocks)), blocks=blocks,
     )  # fmt: skip
     data = bytearray(path.read_bytes())

@@ -228,7 +228,7 @@ def test_a_row_that_names_no_profile_is_a_fault_and_no_empty_right(tmp_path: Pat
     row = pack_row(tag=5, profile=9, state=CardState.ACTIVE).to_bytes(8, "little")
     path = tmp_path / "base"
     write_base(
-        path, feed=FEED, epoch="e", number=1, issue_number=1, created_at=0, meta=meta_of(path), rows=1,
+        path, feed=FEED, epoch="e", number=1, issue_number=1, created_at=0, meta=[meta_of(path)], rows=1,
         profiles=pack_profiles([]), digests=digest_block(row), blocks=[row],
     )  # fmt: skip
     cache = open_cache(path, FEED)

@@ -24,7 +24,7 @@ from tests.unit.readers.test_cache import FEED, take
 
 def told(holdings: Holdings) -> StateSnapshot:
     """All that the tables hold, in a fixed order."""
-    raw = msgspec.json.decode(msgspec.json.encode(holdings.write()), type=StateSnapshot)
+    raw = msgspec.json.decode(b"".join(holdings.write()), type=StateSnapshot)
     return StateSnapshot(
         holders=sorted(raw.holders, key=lambda item: item.index),
         units=sorted(raw.units, key=lambda item: (item.entry, item.key)),

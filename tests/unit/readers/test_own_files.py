@@ -28,7 +28,7 @@ def rewritten(path: Path, feed: str, key: bytes) -> None:
     head, block = old.header, bytes(octets)
     write_base(
         path, feed=feed, epoch=head.epoch, number=head.number, issue_number=head.issue_number,
-        created_at=head.created_at, last_at=head.last_at, meta=old.meta,
+        created_at=head.created_at, last_at=head.last_at, meta=[old.meta],
         profiles=old.profiles(0, head.profiles_size), rows=head.rows, digests=digest_block(block), blocks=[block],
     )  # fmt: skip
 
