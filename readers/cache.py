@@ -267,10 +267,14 @@ class FeedCache:
 
     def unfold(self) -> None:
         """Take back a :meth:`fold` from which no base came."""
-        if self._folding is not None:
-            for folding, overlay in zip(self._folding, self._overlay, strict=True):
-                folding.update(overlay)
-            self._overlay, self._folding = self._folding, None
+        if self._folding is None:
+            return
+        # Into a new one: a thread may still be writing what was folded.
+        whole = Overlay()
+        for shard, older, younger in zip(whole, self._folding, self._overlay, strict=True):
+            shard.update(older)
+            shard.update(younger)
+        self._overlay, self._folding = whole, None
 
     def swap_base(self, base: BaseFile, folded: Added, *, state_changes: int = 0) -> None:
         """Go over to a base into which the rows of :meth:`fold`, the profiles ``folded`` and so many changes went."""

@@ -7,7 +7,9 @@ import hashlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -113,6 +115,7 @@ class ServiceClient:
         self._timeout = timeout_seconds
         self._tls_ca = tls_ca
         self._session: aiohttp.ClientSession | None = None
+        self._signing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sign")
         self.reachable = False
         """Whether the last request was answered."""
         self.streaming = False
@@ -134,6 +137,7 @@ class ServiceClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        self._signing.shutdown(wait=False)
 
     async def enrol(self, code: str) -> Enrolment:
         """Trade a one-time code for an identity; the request is signed with the key it presents."""
@@ -348,8 +352,9 @@ class ServiceClient:
     async def _assertion(self, method: str, path: str, issuer: str | None) -> str:
         enrolment = self._identity.enrolment
         reader = issuer or ("" if enrolment is None else enrolment.reader_id)
-        # In a thread, which leaves the interpreter to the gates for most of the time that a signature takes.
-        return await asyncio.to_thread(
+        # In a thread, which leaves the interpreter to the gates for most of the time that a signature takes; in one of
+        # its own, as the others may be busy with a new base for seconds.
+        work = partial(
             sign_assertion,
             reader_id=reader,
             key=self._identity.key,
@@ -358,6 +363,7 @@ class ServiceClient:
             audience=AUDIENCE,
             now=self._clock.now_ms() // 1000,
         )
+        return await asyncio.get_running_loop().run_in_executor(self._signing, work)
 
     @property
     def _path_prefix(self) -> str:

@@ -77,6 +77,7 @@ class Feed:
         self._pull: asyncio.Task[None] | None = None
         self._rebase = False
         self._damage: str | None = None
+        self._gone = False
         self._forked = False
         """Some changes applied here are of a past that the service has lost: nothing follows on them."""
         self._snapshot_due = 0.0
@@ -168,7 +169,8 @@ class Feed:
             await self._journal.keep(self._note, note)
 
     def forget(self) -> None:
-        """Drop everything from memory, after this reader was revoked."""
+        """Drop everything from memory, for good: this reader was revoked or has other feeds now."""
+        self._gone = True
         self.cache = None
         self.catalogue = Catalogue.empty(self.name)
         self.confirmed_at = 0
@@ -199,6 +201,7 @@ class Feed:
             # What came after the snapshot and was applied already must not be undone, not even for a moment.
             await fresh.apply(await self._journal.changes_after(self.name, fresh.epoch, fresh.number))
             await self._compile_all(fresh)
+            self._stop_if_gone()
             self.cache, self._forked = fresh, False
         # The snapshot was whole when it was made: a gate cut off right after it knows how old its data is.
         known = self.confirmed_at if old is not None and old.epoch == fresh.epoch else 0
@@ -217,6 +220,7 @@ class Feed:
 
     async def _pull_now(self) -> None:
         for _ in range(MAX_PAGES):
+            self._stop_if_gone()
             cache = self.cache
             if cache is None or self._forked:
                 await self.take_snapshot()
@@ -234,6 +238,7 @@ class Feed:
                 continue
             await self._take_page(cache, page.changes)
             await asyncio.sleep(0)
+            self._stop_if_gone()
             if cache is self.cache and cache.number >= page.head.number:
                 self._confirm()
                 return
@@ -242,6 +247,11 @@ class Feed:
                     self.name, f"no change came after {cache.number} although the head is {page.head.number}"
                 )
         raise FeedError(self.name, f"the head was not reached within {MAX_PAGES} requests")
+
+    def _stop_if_gone(self) -> None:
+        """A pull goes on for those who share it, but not after :meth:`forget`."""
+        if self._gone:
+            raise FeedError(self.name, "this reader does not hold it any more")
 
     async def _start_over(self, cache: FeedCache, error: SnapshotNeededError) -> None:
         """Take a snapshot because the service cannot tell what follows on the copy here."""

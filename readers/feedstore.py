@@ -6,9 +6,9 @@ import asyncio
 import hashlib
 import mmap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 import structlog
 
@@ -31,6 +31,9 @@ from readers.files import sync_folder
 from readers.journal import Journal
 from readers.profiles import ProfileTable
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 KEPT_DAMAGED: Final = 2
 """Damaged base files kept for whoever looks into the disk; the oldest go."""
 
@@ -44,6 +47,10 @@ class FeedStore:
         self.feed = feed
         self.folder = folder / feed.replace("/", "~")
         self._journal = journal
+        self._writing = asyncio.Lock()
+        """One base at a time: two would share a temporary file, and the older one might come last."""
+        self._latest: FeedCache | None = None
+        """Made from the base that is on disk."""
 
     @property
     def path(self) -> Path:
@@ -64,6 +71,7 @@ class FeedStore:
             await cache.apply(await self._journal.changes_after(self.feed, cache.epoch, cache.number))
         except FeedError as error:
             _log.error("the journal is of no use from here on; what is missing will be fetched", problem=str(error))
+        self._latest = cache
         _log.info("the cache was opened from disk", feed=self.feed, number=cache.number, cards=cache.cards)
         return cache
 
@@ -80,8 +88,9 @@ class FeedStore:
             CacheFileError: what was written cannot be read back.
             OSError: it could not be written; the old base is untouched.
         """
-        cache = await asyncio.to_thread(self._take_snapshot, manifest, meta, rows)
-        await self._journal.forget_changes(self.feed, manifest.epoch, manifest.number)
+        async with self._writing:
+            cache = self._latest = await _to_the_end(self._take_snapshot, manifest, meta, rows)
+            await self._journal.forget_changes(self.feed, manifest.epoch, manifest.number)
         return cache
 
     def _take_snapshot(self, manifest: Manifest, meta: bytes, rows: Path) -> FeedCache:
@@ -127,6 +136,11 @@ class FeedStore:
             CacheFileError: the old base turned out to be damaged.
             OSError, DatabaseFaultError: the old base and the journal still hold everything.
         """
+        async with self._writing:
+            if cache is self._latest:  # else a snapshot has taken its place meanwhile
+                await self._compact(cache)
+
+    async def _compact(self, cache: FeedCache) -> None:
         folded = cache.fold()
         number, issue_number, last_at, cards = cache.number, cache.issue_number, cache.at, cache.cards
         contents = cache.contents
@@ -165,7 +179,7 @@ class FeedStore:
             return made
 
         try:
-            base = await asyncio.to_thread(write)
+            base = await _to_the_end(write)
         except BaseException:
             cache.unfold()
             raise
@@ -177,7 +191,9 @@ class FeedStore:
     async def set_aside(self, problem: str) -> None:
         """Keep a damaged base under another name, so that it is never opened again. A snapshot rebuilds it."""
         aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns() // 1_000_000}")
-        await asyncio.to_thread(self._rename, aside)
+        async with self._writing:
+            self._latest = None
+            await asyncio.to_thread(self._rename, aside)
         _log.error(
             "the cache file is damaged; it is set aside and will be rebuilt from a snapshot",
             feed=self.feed,
@@ -191,6 +207,16 @@ class FeedStore:
         for old in sorted(self.folder.glob(f"{self.path.name}.damaged-*"))[:-KEPT_DAMAGED]:
             old.unlink()
         sync_folder(self.folder)
+
+
+async def _to_the_end(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """In a thread, whose end is waited for even by who is told to stop: until then it writes, and nobody else may."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(running)
+    finally:
+        if not running.done():
+            await asyncio.wait([running])
 
 
 def open_cache(path: Path, feed: str, key: bytes = b"") -> FeedCache:

@@ -23,7 +23,7 @@ import msgspec
 import structlog
 
 from entitlements.wire.feed import encode
-from readers.breath import Breath, Turns, paced
+from readers.breath import Turns, paced
 from readers.changes import AnyChange, decode_change
 from readers.database import Database
 from readers.statements import load_statements
@@ -60,6 +60,7 @@ class Journal:
         self.key = key
         """This reader's own, for what it writes here and into base files."""
         self.database = Database(folder / "state.db", schema=SQL["schema"], synchronous="FULL")
+        self._wiped = False
 
     async def add_changes(self, feed: str, epoch: str, changes: Sequence[AnyChange]) -> None:
         """Write changes down, which follow each other without a gap. Raises DatabaseFaultError."""
@@ -73,6 +74,8 @@ class Journal:
                 await turns.give()
 
         def write(connection: sqlite3.Connection) -> None:
+            if self._wiped:
+                return
             for first, last, body in paced(runs):
                 marked = _marked(self.key, body, feed, epoch, first, last)
                 connection.execute(SQL["add_run"], (feed, epoch, first, last, marked))
@@ -80,38 +83,44 @@ class Journal:
         await self.database.run(write)
 
     async def changes_after(self, feed: str, epoch: str, number: int) -> list[AnyChange]:
-        """The changes that follow ``number`` without a gap; what lies behind a gap cannot be used."""
+        """The changes that follow ``number`` without a gap; what lies behind a gap cannot be used.
+
+        As they were applied: of two that have one number the one written later, and none that was written before it
+        and follows on the other.
+        """
 
         def read(connection: sqlite3.Connection) -> list[AnyChange]:
             changes: list[AnyChange] = []
-            breath = Breath()
             for first, last, body in connection.execute(SQL["runs_after"], (feed, epoch, number)):
-                try:
-                    run = _run_decoder.decode(_unmarked(self.key, body, feed, epoch, first, last))
-                    for change in map(decode_change, run):
-                        expected = number + 1 + len(changes)
-                        if change.n > expected:
-                            _log.warning(
-                                "the journal has a gap; what is missing will be fetched again",
-                                feed=feed,
-                                after=expected - 1,
-                            )
-                            return changes
-                        if change.n == expected:  # those before it are known
-                            changes.append(change)
-                        breath.take()
-                except msgspec.DecodeError as error:
-                    _log.error(
-                        "changes in the journal cannot be read; they will be fetched again",
-                        feed=feed,
-                        first=first,
-                        last=last,
-                        problem=str(error),
+                begin = max(first, number + 1)
+                place = begin - number - 1
+                if place <= len(changes):
+                    run = self._read(body, feed, epoch, first, last, begin=begin)
+                    if run:  # else not even where it begins can be believed
+                        changes[place:] = run
+                else:
+                    _log.warning(
+                        "the journal has a gap; what is missing will be fetched again", feed=feed, before=first
                     )
-                    break
             return changes
 
         return await self.database.run(read)
+
+    def _read(self, body: bytes, feed: str, epoch: str, first: int, last: int, *, begin: int) -> list[AnyChange]:
+        """The changes of a run from ``begin`` on, as far as they can be read."""
+        changes: list[AnyChange] = []
+        try:
+            run = _run_decoder.decode(_unmarked(self.key, body, feed, epoch, first, last))
+            changes.extend(map(decode_change, paced(run[begin - first :])))
+        except msgspec.DecodeError as error:
+            _log.error(
+                "changes in the journal cannot be read; they will be fetched again",
+                feed=feed,
+                first=begin + len(changes),
+                last=last,
+                problem=str(error),
+            )
+        return changes
 
     async def forget_changes(self, feed: str, epoch: str, number: int) -> None:
         """Drop the changes that a base of this epoch and number holds, and those of other epochs."""
@@ -138,7 +147,8 @@ class Journal:
             return None
 
     async def wipe(self) -> None:
-        """Forget everything, after this reader was revoked."""
+        """Forget everything, after this reader was revoked, and take no more changes: a pull may be under way."""
+        self._wiped = True
 
         def write(connection: sqlite3.Connection) -> None:
             for name in ("wipe_changes", "wipe_notes", "wipe_presence", "wipe_own", "wipe_used", "wipe_attempts"):

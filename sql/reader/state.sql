@@ -2,12 +2,12 @@
 
 -- name: schema
 CREATE TABLE IF NOT EXISTS run (
+    seq   INTEGER PRIMARY KEY,
     feed  TEXT NOT NULL,
     epoch TEXT NOT NULL,
     first INTEGER NOT NULL,
     last  INTEGER NOT NULL,
-    body  BLOB NOT NULL,
-    PRIMARY KEY (feed, epoch, first)
+    body  BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS note (
     name TEXT PRIMARY KEY,
@@ -31,13 +31,14 @@ CREATE TABLE IF NOT EXISTS attempts (
     body BLOB NOT NULL
 ) WITHOUT ROWID;
 
--- A run holds changes ``first`` to ``last``. Two may overlap: what could be written and not applied comes again.
+-- A run holds changes ``first`` to ``last``. Runs may overlap: what could be written and not applied comes again, and
+-- what cannot be read is fetched again. The one written later is what was applied later.
 
 -- name: add_run
-INSERT OR REPLACE INTO run (feed, epoch, first, last, body) VALUES (?, ?, ?, ?, ?)
+INSERT INTO run (feed, epoch, first, last, body) VALUES (?, ?, ?, ?, ?)
 
 -- name: runs_after
-SELECT first, last, body FROM run WHERE feed = ? AND epoch = ? AND last > ? ORDER BY first
+SELECT first, last, body FROM run WHERE feed = ? AND epoch = ? AND last > ? ORDER BY seq
 
 -- name: forget_changes
 DELETE FROM run WHERE feed = ? AND (epoch <> ? OR last <= ?)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from entitlements.model import CardState
-from readers.errors import NotEnrolledError, ServiceRefusedError, SettingsError
+from readers.errors import FeedError, NotEnrolledError, ServiceRefusedError, SettingsError
 from readers.identity import Identity
 from tests.unit.readers.kit.council import Council
 from tests.unit.readers.kit.doubles import Devices
@@ -154,3 +156,36 @@ async def test_a_revoked_reader_wipes_itself_and_refers_everybody_to_staff(
     assert not (tmp_path / "reader-key.pem").exists()
     assert not (tmp_path / "feeds").exists()
     assert devices.gates["gate:in-1"].releases == []
+
+
+async def test_a_feed_that_was_taken_from_a_reader_does_not_come_back_by_a_pull(
+    service: FakeService, tmp_path: Path
+) -> None:
+    service.council.issue(in_snapshot=True)
+    async with running(site_settings(service.url, tmp_path), Devices()) as daemon:
+        await ready(daemon)
+        feed = daemon.feeds["wcc/leisure"]
+        feed.forget()
+        for ask in (feed.pull, feed.take_snapshot):
+            with pytest.raises(FeedError, match="any more"):
+                await ask()
+        assert feed.cache is None
+
+
+async def test_a_reader_asks_the_service_while_all_its_threads_are_at_work(
+    service: FakeService, tmp_path: Path
+) -> None:
+    """They write a new base, or check one: that may take seconds, and a revocation is reported meanwhile."""
+    service.council.issue(in_snapshot=True)
+    async with running(site_settings(service.url, tmp_path), Devices()) as daemon:
+        await ready(daemon)
+        ended, threads = threading.Event(), ThreadPoolExecutor(1)
+        asyncio.get_running_loop().set_default_executor(threads)
+        busy = asyncio.create_task(asyncio.to_thread(ended.wait))
+        try:
+            async with asyncio.timeout(20):
+                assert (await daemon.client.site()).tenant == "wcc"
+            assert not busy.done()
+        finally:
+            ended.set()
+            await busy

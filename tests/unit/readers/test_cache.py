@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-import sqlite3
 import tempfile
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+import readers.feedstore
 from entitlements.model import CardState
 from entitlements.profile import Profile
-from entitlements.wire.feed import CardChange, HorizonChange, Manifest, Part, encode
+from entitlements.wire.feed import CardChange, HorizonChange, Manifest, Part
 from entitlements.wire.feed import Horizon as FeedHorizon
 from readers.basefile import BaseFile, block_count, digest_block, write_base
 from readers.cache import FeedCache
 from readers.errors import CacheFileError, FeedError
 from readers.feedstore import FeedStore
-from readers.journal import RUN, FeedNote, Journal
+from readers.journal import Journal
 from tests.unit.readers.kit.council import Council, profile_for
 from tests.unit.readers.kit.desk import base_of
 
@@ -59,8 +62,13 @@ def test_a_wild_index_does_not_make_a_base_of_gigabytes(council: Council, tmp_pa
 
 
 async def take(council: Council, store: FeedStore, folder: Path) -> FeedCache:
-    """Take the council's snapshot in through the store."""
+    """Open the store, and take the council's snapshot in through it."""
     await store.open()
+    return await take_in(council, store, folder)
+
+
+async def take_in(council: Council, store: FeedStore, folder: Path) -> FeedCache:
+    """Take the council's snapshot in through the store."""
     _, parts = council.snapshot()
     meta = next(data for data in parts.values() if data.startswith(b"{"))
     rows = folder / "rows.part"
@@ -121,6 +129,76 @@ async def test_a_change_that_comes_during_compaction_is_kept(
     assert found[0] is CardState.REVOKED
 
 
+class Held:
+    """Holds the writer of a new base at its beginning, so that a test can do something meanwhile."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.began, self.go_on = threading.Event(), threading.Event()
+        patch = readers.feedstore._patch
+
+        def held(*args: Any) -> Any:
+            self.began.set()
+            assert self.go_on.wait(10)
+            return patch(*args)
+
+        monkeypatch.setattr(readers.feedstore, "_patch", held)
+
+
+async def test_who_is_stopped_during_a_compaction_finds_everything_at_the_next_start(
+    council: Council, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the new cards that came meanwhile, for which the base that is being written has no room."""
+    council.issue(in_snapshot=True)
+    store = FeedStore(tmp_path / "feeds", FEED, journal)
+    cache = await take(council, store, tmp_path)
+    first = [council.issue() for _ in range(3)]
+    await journal.add_changes(FEED, cache.epoch, council.changes)
+    await cache.apply(council.changes)
+    held = Held(monkeypatch)
+    compaction = asyncio.create_task(store.compact(cache))
+    await asyncio.to_thread(held.began.wait)
+    later = [council.issue() for _ in range(40)]
+    await journal.add_changes(FEED, cache.epoch, council.changes[3:])
+    await cache.apply(council.changes[3:])
+    compaction.cancel()
+    await asyncio.sleep(0)
+    held.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await compaction
+    for reader in (cache, await FeedStore(tmp_path / "feeds", FEED, journal).open()):
+        assert reader is not None
+        assert reader.number == council.number
+        assert all(reader.lookup(card.claims.index, card.tag) for card in first + later)
+
+
+async def test_a_snapshot_that_comes_during_a_compaction_is_what_stays_on_disk(
+    council: Council, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = council.issue(in_snapshot=True)
+    store = FeedStore(tmp_path / "feeds", FEED, journal)
+    cache = await take(council, store, tmp_path)
+    await cache.apply([council.put(card, CardState.SUSPENDED)])
+    held = Held(monkeypatch)
+    compaction = asyncio.create_task(store.compact(cache))
+    await asyncio.to_thread(held.began.wait)
+    council.epoch = "another"
+    snapshot = asyncio.create_task(take_in(council, store, tmp_path))
+    await asyncio.sleep(0.05)
+    assert not snapshot.done()
+    held.go_on.set()
+    await compaction
+    fresh = await snapshot
+    change = council.put(card, CardState.REVOKED)
+    await journal.add_changes(FEED, fresh.epoch, [change])
+    await store.compact(cache)  # of what is not in use any more: it neither writes nor forgets
+    again = await FeedStore(tmp_path / "feeds", FEED, journal).open()
+    assert again is not None
+    assert (again.epoch, again.number) == ("another", change.n)
+    found = again.lookup(card.claims.index, card.tag)
+    assert found is not None
+    assert found[0] is CardState.REVOKED
+
+
 async def test_what_gates_asked_for_is_at_hand_after_a_new_base_too(
     council: Council, journal: Journal, tmp_path: Path
 ) -> None:
@@ -151,80 +229,6 @@ async def test_a_damaged_base_is_set_aside_and_not_opened_again(
     assert await store.open() is None
     assert not store.path.exists()
     assert len(list(store.folder.glob("*.damaged-*"))) == 1
-
-
-async def test_the_journal_stops_at_a_gap(council: Council, journal: Journal) -> None:
-    for _ in range(6):
-        council.issue()
-    await journal.add_changes(FEED, "e1", council.changes[:3])
-    await journal.add_changes(FEED, "e1", council.changes[4:])
-    assert [change.n for change in await journal.changes_after(FEED, "e1", 0)] == [1, 2, 3]
-    assert [change.n for change in await journal.changes_after(FEED, "e1", 4)] == [5, 6]
-    assert await journal.changes_after(FEED, "e2", 0) == []
-
-
-async def test_the_journal_gives_back_what_was_written_however_it_was_cut_up(
-    council: Council, journal: Journal
-) -> None:
-    """Also what was written twice: what was written down and could not be applied comes again, cut otherwise."""
-    for _ in range(3 * RUN + 5):
-        council.issue()
-    changes = council.changes
-    await journal.add_changes(FEED, "e1", changes[:1])
-    await journal.add_changes(FEED, "e1", changes[1 : RUN + 9])
-    await journal.add_changes(FEED, "e1", changes[1:4])
-    await journal.add_changes(FEED, "e1", changes[4 : 2 * RUN])
-    await journal.add_changes(FEED, "e1", changes[2 * RUN :])
-    for number in (0, 1, 3, RUN, 2 * RUN + 3, len(changes)):
-        assert list(map(encode, await journal.changes_after(FEED, "e1", number))) == list(map(encode, changes[number:]))
-
-
-async def test_forgetting_the_changes_of_a_base_leaves_every_later_one(council: Council, journal: Journal) -> None:
-    for _ in range(2 * RUN):
-        council.issue()
-    await journal.add_changes(FEED, "e1", council.changes)
-    await journal.forget_changes(FEED, "e1", RUN // 2)
-    assert [change.n for change in await journal.changes_after(FEED, "e1", RUN // 2)] == list(
-        range(RUN // 2 + 1, 2 * RUN + 1)
-    )
-    await journal.forget_changes(FEED, "e1", RUN)
-    assert [change.n for change in await journal.changes_after(FEED, "e1", RUN)] == list(range(RUN + 1, 2 * RUN + 1))
-    assert await journal.changes_after(FEED, "e1", 0) == [], "what lies behind a gap is of no use"
-    await journal.forget_changes(FEED, "e1", 2 * RUN)
-    assert await journal.database.run(lambda connection: connection.execute("SELECT * FROM run").fetchall()) == []
-
-
-async def test_a_flipped_bit_in_the_journal_is_no_other_change_and_no_younger_data(
-    council: Council, journal: Journal
-) -> None:
-    card = council.issue()
-    for _ in range(4):
-        council.put(card, CardState.ACTIVE)
-    for change in council.changes:
-        await journal.add_changes(FEED, "e1", [change])
-    await journal.keep(f"feed {FEED}", FeedNote(epoch="e1", confirmed_at=1_780_315_200_000))
-
-    def damage(connection: sqlite3.Connection) -> None:
-        bodies = [body for (body,) in connection.execute("SELECT body FROM run ORDER BY first")]
-        assert bodies[0].count(b'"index":0') == 1
-        body = bodies[0].replace(b'"index":0', b'"index":1')
-        connection.execute("UPDATE run SET body = ? WHERE first = 1", (body,))
-        (note,) = connection.execute("SELECT body FROM note").fetchone()
-        connection.execute("UPDATE note SET body = ?", (note.replace(b"17803", b"17903"),))
-
-    def swap(connection: sqlite3.Connection) -> None:
-        connection.execute("UPDATE run SET body = (SELECT body FROM run WHERE first = 4) WHERE first = 3")
-
-    def stretch(connection: sqlite3.Connection) -> None:
-        connection.execute("UPDATE run SET last = 9 WHERE first = 2")
-
-    await journal.database.run(swap)
-    assert [change.n for change in await journal.changes_after(FEED, "e1", 0)] == [1, 2]
-    await journal.database.run(stretch)
-    assert [change.n for change in await journal.changes_after(FEED, "e1", 0)] == [1]
-    await journal.database.run(damage)
-    assert await journal.changes_after(FEED, "e1", 0) == []
-    assert await journal.recall(f"feed {FEED}", FeedNote) is None
 
 
 class CacheAgainstDict(RuleBasedStateMachine):

@@ -136,7 +136,7 @@ async def test_a_restart_and_a_new_base_hold_what_the_gate_held(journal: Journal
     await change_much(council, cache, journal)
     before = told(cache.contents.holdings)
     assert len(before.units) > 20
-    replayed = await store.open()
+    replayed = await FeedStore(tmp_path / "feeds", FEED, journal).open()
     assert replayed is not None
     assert told(replayed.contents.holdings) == before
     await store.compact(cache)
