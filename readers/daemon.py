@@ -244,6 +244,8 @@ class Daemon:
 
     async def _put_away(self) -> None:
         await self.outbox.flush()
+        for feed in self.feeds.values():
+            await feed.close()
         try:
             await self.presence.flush()
             await self.own.flush()
@@ -381,6 +383,8 @@ class Daemon:
         self.replay.wipe()
         self.pins.wipe()
         self.secrets.wipe()
+        for feed in self.feeds.values():
+            await feed.close()
         self.identity.wipe()
         try:
             await self.journal.wipe()

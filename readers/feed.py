@@ -168,6 +168,12 @@ class Feed:
             note = FeedNote(epoch=self.cache.epoch, confirmed_at=self.confirmed_at, forked=self._forked)
             await self._journal.keep(self._note, note)
 
+    async def close(self) -> None:
+        """End a pull that is under way: after the journal is closed it would apply what it could not write down."""
+        if self._pull is not None and not self._pull.done():
+            self._pull.cancel()
+            await asyncio.wait([self._pull])
+
     def forget(self) -> None:
         """Drop everything from memory, for good: this reader was revoked or has other feeds now."""
         self._gone = True

@@ -49,6 +49,11 @@ class Nursery:
         os.kill(pid, signal.SIGKILL)
         await self.reap(pid)
 
+    async def stop(self, pid: int) -> int:
+        """SIGTERM, and wait until it is gone; gives its status."""
+        os.kill(pid, signal.SIGTERM)
+        return await self.reap(pid)
+
     async def reap(self, pid: int) -> int:
         """Wait until a process has ended; gives its status as of ``os.waitstatus_to_exitcode``."""
         return int((await self._ask({"reap": pid}))["status"])

@@ -105,9 +105,14 @@ class Party:
             raise AssertionError(f"reader {self.name} did not start: {self.log.read_text()[-3000:]}")
 
     async def end(self, nursery: Nursery, how: End, chance: random.Random) -> None:
-        """SIGKILL, and what else happens to its files."""
+        """SIGKILL or SIGTERM, and what else happens to its files."""
         assert self.pid is not None
-        await nursery.kill(self.pid)
+        if how == "stop":
+            status = await asyncio.wait_for(nursery.stop(self.pid), PATIENCE)
+            if status:
+                self.problems.append(f"told to stop, it ended with {status}")
+        else:
+            await nursery.kill(self.pid)
         self.pid = None
         await asyncio.wait_for(self.gone.wait(), PATIENCE)
         self.count_releases()

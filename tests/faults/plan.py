@@ -20,7 +20,7 @@ SPARE_PEOPLE: Final = 10
 """People without a card; each is issued one at most."""
 STEPS: Final = 50
 
-End = Literal["kill", "power", "rot"]
+End = Literal["kill", "stop", "power", "rot"]
 """How a reader ends: SIGKILL; with what the disk had not confirmed lost or torn; with a file damaged beyond that."""
 Moment = Literal["sent", "released", "tap", "kept", "durable", "base"]
 """When a reader is killed: right after a card was held up; when the gate was released for it; once it said that of this

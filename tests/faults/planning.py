@@ -166,7 +166,7 @@ def _kill(known: _Known) -> list[Step]:
         return []
     known.down.add(part)
     if part in READERS:
-        how: End = chance.choice(("kill", "kill", "power", "power", "rot"))
+        how: End = chance.choice(("kill", "stop", "power", "power", "rot"))
         moment: Moment = chance.choice(get_args(Moment))
         card = known.card()
         if moment == "released":

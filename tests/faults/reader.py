@@ -8,6 +8,7 @@ daemon goes on, so that a kill cannot make it unsaid.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -43,7 +44,9 @@ PERIODS: Final[dict[str, Any]] = {
 def run_reader(
     *, name: str, folder: str, books: str | None, service: str, port: int, lanes: Sequence[str], broken: str | None
 ) -> None:
-    """Run until killed. ``books`` is for the :class:`Platter`; ``broken`` names a fault that the suite must find."""
+    """Run until killed or told to stop. ``books`` is for the :class:`Platter`; ``broken`` names a fault that the suite
+    must find.
+    """
     teller = Teller(port, name)
     set_up_logging("json")
     if books is not None:
@@ -99,10 +102,14 @@ async def _run(settings: Settings, teller: Teller) -> None:
     devices = TellingDevices(teller)
     daemon = _Daemon(settings, devices, teller)
     vars(readers.daemon)["Outbox"] = TellingOutbox
-    run = asyncio.create_task(daemon.run(asyncio.Event()))
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    run = asyncio.create_task(daemon.run(stop))
     obey = asyncio.create_task(_obey(daemon, devices, teller))
     await asyncio.wait({run, obey}, return_when=asyncio.FIRST_COMPLETED)
-    if run.done():
+    if stop.is_set():
+        await run
+    elif run.done():
         teller.tell(e="ended", problem=repr(run.exception()))
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from entitlements.model import CardState
+from readers.database import Database
+from readers.journal import Journal
 from tests.unit.readers.kit.council import Council
 from tests.unit.readers.kit.doubles import Devices
 from tests.unit.readers.kit.service import FakeService, card_text
@@ -101,3 +106,39 @@ async def test_a_killed_reader_decides_offline_as_before_and_every_tap_arrives_o
     assert before <= {tap["tap_id"] for tap in taps}
     # Each card was held up once, so each has one tap; the one that was killed half-way may have none.
     assert len(taps) == len(outcomes)
+
+
+async def test_a_reader_that_is_told_to_stop_applies_nothing_that_it_cannot_write_down(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pull is shared and shielded: it would go on after the journal was closed, and a restart would be behind it."""
+    card = service.council.issue(in_snapshot=True)
+    writing, go_on = asyncio.Event(), asyncio.Event()
+    write, close, loop = Journal.add_changes, Database._close, asyncio.get_running_loop()
+
+    async def held(self: Journal, *args: Any) -> None:
+        writing.set()
+        await go_on.wait()
+        await write(self, *args)
+
+    def closed(self: Database) -> None:
+        close(self)
+        loop.call_soon_threadsafe(go_on.set)
+
+    def shut_down(self: ThreadPoolExecutor, **how: Any) -> None:
+        time.sleep(0.1)  # a busy machine
+        end(self, **how)
+
+    end = ThreadPoolExecutor.shutdown
+    monkeypatch.setattr(Database, "_close", closed)
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shut_down)
+    async with running(site_settings(service.url, tmp_path), Devices()) as daemon:
+        await ready(daemon)
+        monkeypatch.setattr(Journal, "add_changes", held)
+        feed = daemon.feeds["wcc/leisure"]
+        service.council.put(card, CardState.REVOKED)
+        feed.hint.set()
+        await writing.wait()
+    assert go_on.is_set()
+    assert feed.cache is not None
+    assert feed.cache.number == 0
