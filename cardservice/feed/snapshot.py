@@ -155,7 +155,7 @@ class Snapshots:
             epoch=head.epoch,
             number=head.number,
             issue_number=head.issue_number,
-            created_at=milliseconds(now),
+            created_at=milliseconds(await queries().feed.snapshot_time(conn)),
             cards=built.cards,
             rows=rows,
             meta=meta,

@@ -270,6 +270,10 @@ FROM card_row
 WHERE tenant = :tenant AND area = :area
 ORDER BY card_index;
 
+-- name: snapshot_time$
+-- When this transaction began, by the one clock that all processes share: a request may have waited long before it.
+SELECT now();
+
 -- name: add_snapshot!
 -- A snapshot; one of the same number is the same.
 INSERT INTO feed_snapshot (tenant, area, epoch, number, manifest, meta, meta_sha256, rows, rows_sha256)

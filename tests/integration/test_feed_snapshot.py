@@ -7,18 +7,21 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
+import msgspec
 import pytest
 
 from cardservice.app import PLATFORM
 from cardservice.db import Connection, queries
 from cardservice.feed.access import FeedRef
 from cardservice.feed.snapshot import Built, Snapshots, build
+from cardservice.feed.telling import milliseconds
 from cardservice.feed.writer import recompile_tenant
 from entitlements.credential.errors import TokenError
 from entitlements.model import CardState
+from entitlements.wire.feed import Manifest
 from tests.support.feed import (
     PATIENCE,
     document,
@@ -171,6 +174,18 @@ async def test_who_waits_for_another_processs_snapshot_keeps_no_connection_and_d
         await building.close()
     assert looks == 3, "one of them looks, the others wait for it"
     assert len(set(made)) == 1
+
+
+async def test_a_snapshot_is_of_when_it_was_made_and_not_of_when_somebody_asked_for_it(service: Service) -> None:
+    """Who waited while another process built one and the feed began anew got one that looked older than that one, and a
+    reader that had it would not go over to the new epoch.
+    """
+    await publish(service, document())
+    platform = service.app[PLATFORM]
+    feed = FeedRef(tenant="wcc", area="leisure")
+    asked, begun = datetime.now(UTC) - timedelta(seconds=30), await platform.db.pool.fetchval("SELECT now()")
+    made = await verified_manifest(service, FEED, await platform.snapshots.manifest(feed, asked))
+    assert msgspec.json.decode(made, type=Manifest).created_at >= milliseconds(begun)
 
 
 async def test_who_waits_for_a_snapshot_that_never_comes_is_told_to_come_back(
