@@ -258,6 +258,7 @@ class Daemon:
 
     async def _network(self) -> None:
         """Everything that talks to the service; ends for good when this reader is revoked."""
+        revoked = False
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._synchronise(), name="sync")
@@ -266,6 +267,8 @@ class Daemon:
                 group.create_task(self._keep_assignment(), name="assignment")
                 group.create_task(self.secrets.run(), name="secrets")
         except* ReaderRevokedError:
+            revoked = True
+        if revoked:  # not within the clause: who is stopped while it wipes would end by a group of errors
             await self._revoke()
 
     async def _synchronise(self) -> None:
@@ -383,8 +386,6 @@ class Daemon:
         self.replay.wipe()
         self.pins.wipe()
         self.secrets.wipe()
-        for feed in self.feeds.values():
-            await feed.close()
         self.identity.wipe()
         try:
             await self.journal.wipe()

@@ -135,6 +135,7 @@ class Feed:
 
     async def pull(self) -> None:
         """Pull changes until the head is reached; calls at the same time share one pull. Raises as refresh."""
+        self._stop_if_gone()
         if self._pull is None or self._pull.done():
             self._pull = asyncio.create_task(self._pull_now(), name=f"pull {self.name}")
             # Whoever waits gets the exception; if all have given up by then, it has been heard all the same.
@@ -177,6 +178,8 @@ class Feed:
     def forget(self) -> None:
         """Drop everything from memory, for good: this reader was revoked or has other feeds now."""
         self._gone = True
+        if self._pull is not None:
+            self._pull.cancel()
         self.cache = None
         self.catalogue = Catalogue.empty(self.name)
         self.confirmed_at = 0

@@ -15,6 +15,7 @@ import pytest
 from entitlements.model import CardState
 from readers.errors import FeedError, NotEnrolledError, ServiceRefusedError, SettingsError
 from readers.identity import Identity
+from readers.journal import Journal
 from tests.unit.readers.kit.council import Council
 from tests.unit.readers.kit.doubles import Devices
 from tests.unit.readers.kit.service import FakeService, card_text
@@ -156,6 +157,28 @@ async def test_a_revoked_reader_wipes_itself_and_refers_everybody_to_staff(
     assert not (tmp_path / "reader-key.pem").exists()
     assert not (tmp_path / "feeds").exists()
     assert devices.gates["gate:in-1"].releases == []
+
+
+async def test_a_reader_that_is_stopped_while_it_wipes_itself_ends_well(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.council.issue(in_snapshot=True)
+    wipe, begun = Journal.wipe, asyncio.Event()
+
+    async def held(self: Journal) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await wipe(self)
+
+    monkeypatch.setattr(Journal, "wipe", held)
+    async with running(site_settings(service.url, tmp_path), Devices()) as daemon:
+        await ready(daemon)
+        service.revoked = True
+        await begun.wait()
+    assert not (tmp_path / "enrolment.json").exists()
+    assert not (tmp_path / "reader-key.pem").exists()
 
 
 async def test_a_feed_that_was_taken_from_a_reader_does_not_come_back_by_a_pull(
