@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
 
 from cardservice.embedded.postgres import EmbeddedPostgres
@@ -17,6 +19,19 @@ from cardservice.embedded.valkey import EmbeddedValkey
 from cardservice.migrations import migrate
 from cardservice.settings import Settings
 from tests.support.service import Service, add_tenant, run_service
+
+# A pause of a busy machine says nothing of the example that it came upon.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
+
+
+def pytest_collection_finish() -> None:
+    """What five thousand tests are made of lives as long as the run: a full collection of it takes a fifth of a second,
+    longer than some tests leave a server to answer.
+    """
+    gc.collect()
+    gc.freeze()
+
 
 SECRET = "a test secret of at least thirty-two characters"
 

@@ -28,6 +28,8 @@ PATIENCE_SECONDS = 60.0
 """Each preparation starts a process; several of them share a busy machine."""
 HELD = 4711
 """An advisory lock of the test's own."""
+CHILD = (datetime.now(UTC) - timedelta(days=17 * 365 + 30)).date().isoformat()
+"""Day of birth of somebody of 17 years, whenever this runs."""
 ADULTS = {"all": [{"resident_of": ["wcc"]}, {"age": {"gte": 18}}]}
 OLD = gym(who={"all": [{"resident_of": ["wcc"]}, {"age": {"gte": 16}}]})
 NEW = gym(who=ADULTS, title="Gym for adults")
@@ -62,7 +64,7 @@ async def _at_once(service: Service, made: dict[str, Any]) -> None:
 
 async def _crowd(service: Service, count: int = 6) -> tuple[FakeReader, list[dict[str, Any]]]:
     await add_site(service)
-    people = [await _person(service, "1990-02-03" if number % 2 else "2009-02-03") for number in range(count)]
+    people = [await _person(service, "1990-02-03" if number % 2 else CHILD) for number in range(count)]
     async with service.app[PLATFORM].db.transaction("wcc") as conn:
         # Directly, as an administrator's set-up does: the former document is there before anybody counts.
         assert await conn.fetchval("SELECT cards_numbered FROM tenant") == count
@@ -252,7 +254,7 @@ async def test_a_publication_that_lost_its_ground_is_given_up_and_says_why(servi
 async def test_rollback_and_schedule_take_the_same_way(service: Service) -> None:
     reader, people = await _crowd(service)
     draft = await approved(service, NEW)
-    due = datetime.now(UTC) + timedelta(seconds=0.2)
+    due = datetime.now(UTC) + timedelta(seconds=2)
     await act(service, draft, "schedule", {"publish_at": due.isoformat()})
     done = await until_state(service, draft, "published")
     assert done["published_version"] == 2

@@ -24,7 +24,7 @@ from tests.support.reader import enrolled_reader
 from tests.support.service import Service
 from tests.support.state import post, resident
 
-PIN = "847301"
+PIN = "84730167"
 WEAK = "11111111"
 LINK = "kS9-a-link-that-opens-a-card"
 

@@ -56,7 +56,7 @@ def scan(svg: str) -> bytes:
     for x, y in squares:
         left, top = round(x / size) * MODULE, round(y / size) * MODULE
         draw.rectangle((left, top, left + MODULE - 1, top + MODULE - 1), fill=0)
-    (found,) = zxingcpp.read_barcodes(picture)
+    (found,) = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCodeModel2))
     return bytes(found.bytes)
 
 
