@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 MAX_DEPTH: Final = 64
-"""Nesting allowed; the deepest honest condition open_now has six levels."""
+"""Nesting allowed; the deepest honest condition seen has six levels."""
 
 _PIECE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^ \t\n\r"{}\[\],:]+', re.DOTALL)
 _SHOWN: Final = 60

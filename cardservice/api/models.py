@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -66,4 +66,6 @@ def read_cursor(cursor: str | None, *parsers: Callable[[str], Any]) -> list[Any]
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+SLUG: Final = r"[a-z0-9][a-z0-9.-]{0,62}"
+"""Small letters, digits, dots and hyphens: stands in addresses, in names of feeds and of files."""
+Slug = Annotated[str, Field(pattern=rf"^{SLUG}$")]

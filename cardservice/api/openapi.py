@@ -118,10 +118,8 @@ def openapi_document(endpoints: Sequence[Endpoint], *, version: str, server: str
         "servers": [{"url": server}],
         "tags": [{"name": tag} for tag in dict.fromkeys(endpoint.tag for endpoint in endpoints)],
         "paths": paths,
-        "components": {
-            **_COMPONENTS,
-            "schemas": {**schemas.components, "Problem": _PROBLEM},
-        },  # without what queries took
+        # Without the schemas that query strings took.
+        "components": {**_COMPONENTS, "schemas": {**schemas.components, "Problem": _PROBLEM}},
     }
 
 

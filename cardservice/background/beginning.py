@@ -1,4 +1,4 @@
-"""When a publication becomes a job: where it concerns more people than a request should wait for."""
+"""When a publication or withdrawal becomes a job: where it concerns more people than a request should wait for."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ async def begin(
         wish: what is to come, checked.
         settings: how many are many.
         draft_id: the draft that is published; none for a rollback and for what is done without a draft.
-        request: what the ending has to know: ``why``, and who approved or which version comes back.
+        request: what the ending has to know: ``why``, and who approved or which version comes back;
+            nothing for what is done without a draft.
 
     Raises:
         ApiProblem: 409 ``publication_running``; 422 where the document names what does not exist.

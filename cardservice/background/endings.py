@@ -14,7 +14,7 @@ from cardservice.db import queries
 
 
 async def finish(work: Errand, job: Mapping[str, Any], done: ServicePublished, told: Mapping[str, Any]) -> None:
-    """The document is in force: say so of the job, and of the draft or rollback, in the transaction of the swap."""
+    """The change is done: say so of the job, and of the draft or rollback, in the transaction of the swap."""
     asked = job["request"]
     if job["draft_id"] is not None:
         row = await lock(work, job["draft_id"])

@@ -1,7 +1,7 @@
-"""Compiles everybody for a document that is not in force yet, into rows beside the ones in use.
+"""Compiles everybody for a document that is not in force yet, or still is, into rows beside the ones in use.
 
 ``python -m cardservice.background.preparing``, started by :mod:`cardservice.background.publications`. The catalogue is
-read in a transaction that puts the document in force and is rolled back: what is compiled is what will be.
+read in a transaction that puts the document in force, or ends it, and is rolled back: what is compiled is what will be.
 """
 
 from __future__ import annotations

@@ -166,7 +166,8 @@ class Publications:
             told = {"people": prepared.people, "prepared_in": prepared.seconds, "peak_mib": prepared.peak_mib}
             await finish(work, job, done, told | {"swapped_in": seconds})
         self._hub.wake()
-        log.info("a publication for many people is in force", service=job["service_id"], version=done.version, **told)
+        named = {"kind": job["kind"], "service": job["service_id"], "version": done.version}
+        log.info("a change for many people is in force", **named, **told)
         for name in done.feeds:
             tenant, _, area = name.partition("/")
             # Before the first reader asks for it.
@@ -177,7 +178,7 @@ class Publications:
             job = await queries().jobs.get(conn, tenant=tenant, job_id=job_id)
             await give_up(_errand(conn, job), job, problem)
         await self._clear(job)
-        log.warning("a publication was given up", job=str(job_id), problem=problem)
+        log.warning("a change for many people was given up", job=str(job_id), problem=problem)
 
     async def _clear(self, job: Mapping[str, Any]) -> None:
         """Forget what was prepared, in bites: nothing waits for it, and no statement may take long."""

@@ -69,9 +69,14 @@ class Catalogue:
         """A service in force for this tenant's residents."""
         return self.services.get(service)
 
+    @property
+    def zone(self) -> ZoneInfo:
+        """The tenant's local time."""
+        return ZoneInfo(self.world.tenants[TenantId(self.tenant)].timezone)
+
     def today(self, now: datetime) -> date:
         """The tenant's local day."""
-        return now.astimezone(ZoneInfo(self.world.tenants[TenantId(self.tenant)].timezone)).date()
+        return now.astimezone(self.zone).date()
 
 
 _kept: OrderedDict[tuple[str, str], Catalogue] = OrderedDict()

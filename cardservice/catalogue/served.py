@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from cardservice.api.models import SLUG
 from cardservice.errors import ApiProblem
 from entitlements.service import (
     PRESENTATION_KINDS,
@@ -20,7 +21,7 @@ from entitlements.service import (
     rule_kinds,
 )
 
-AREA: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+AREA: Final = re.compile(SLUG)
 """Names of service areas: they stand in names of feeds, in addresses and in names of files at the gates."""
 AREA_WORDS: Final = "gates know service areas by small letters, digits, dots and hyphens"
 

@@ -41,19 +41,15 @@ Feeds = dict[str, int]
 """Last number by feed name."""
 
 
-async def publish(
-    call: Work, service_id: str, document: dict[str, Any], shared_with: Iterable[str]
-) -> ServicePublished:
-    """Put a document in force for the residents of its tenant and of those that it is shared with.
+async def publish(call: Work, wish: Intent) -> ServicePublished:
+    """Put a document that was checked in force for the residents of its tenant and of those that it is shared with.
 
     Everybody concerned is compiled in this transaction, so a gate sees all of it or nothing. The same document again
     changes nothing.
 
     Raises:
-        ApiProblem: 422 with every problem of the document, or ``rule_kind_not_served``; 409 where the id belongs to
-            another tenant's service or somebody else is publishing it.
+        ApiProblem: as :func:`settle` and :func:`carry_out`.
     """
-    wish = await intend(call, service_id, document, shared_with)
     await settle(call, wish)
     if wish.same:
         return wish.unchanged()
@@ -61,15 +57,16 @@ async def publish(
     feeds: Feeds = {}
     if wish.in_force:
         gone = wish.tenants_before if wish.area_before != wish.area else wish.tenants_before - wish.tenants
-        await _withdraw(call, gone, wish.area_before, service_id, feeds)
+        await _withdraw(call, gone, wish.area_before, wish.service_id, feeds)
     for tenant in sorted(wish.tenants):
         async with as_tenant(call.conn, tenant):
             if tenant != call.tenant and tenant not in wish.tenants_before:
                 # The owner's lists come with its service.
                 _note(feeds, tenant, await publish_world(call.conn, tenant, now=call.now))
-            _note(feeds, tenant, await publish_service(call.conn, tenant, wish.area, service_id, now=call.now))
-    await audit(call, "service.published", service_id, version=version, area=wish.area, shared_with=list(wish.shared))
-    return ServicePublished(service_id=service_id, version=version, area=wish.area, changed=True, feeds=feeds)
+            _note(feeds, tenant, await publish_service(call.conn, tenant, wish.area, wish.service_id, now=call.now))
+    named = {"area": wish.area, "shared_with": list(wish.shared)}
+    await audit(call, "service.published", wish.service_id, version=version, **named)
+    return ServicePublished(service_id=wish.service_id, version=version, area=wish.area, changed=True, feeds=feeds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +173,7 @@ async def intend(call: Work, service_id: str, document: dict[str, Any], shared_w
     """Check a publication. Takes no lock.
 
     Raises:
-        ApiProblem: 422 with every problem of the document.
+        ApiProblem: 422 with every problem of the document, or ``rule_kind_not_served``.
     """
     service = _checked(call, service_id, document)
     shared = sorted(set(shared_with))
@@ -217,19 +214,14 @@ async def carry_out(call: Work, wish: Intent | Withdrawal) -> int:
     return await _store(call, wish.service.id, number, wish.area, wish.document, sha256, wish.shared)
 
 
-async def withdraw(call: Work, service_id: str) -> ServicePublished:
-    """Take a service out of force.
-
-    Raises:
-        ApiProblem: 404 where this tenant never published it, 409 where it is not in force.
-    """
-    wish = await intend_withdrawal(call, service_id)
+async def withdraw(call: Work, wish: Withdrawal) -> ServicePublished:
+    """Take a service out of force. Raises as :func:`settle`."""
     await settle(call, wish)
     version = await carry_out(call, wish)
     feeds: Feeds = {}
-    await _withdraw(call, wish.tenants_before, wish.area, service_id, feeds)
-    await audit(call, "service.withdrawn", service_id, version=version)
-    return ServicePublished(service_id=service_id, version=version, area=wish.area, changed=True, feeds=feeds)
+    await _withdraw(call, wish.tenants_before, wish.area, wish.service_id, feeds)
+    await audit(call, "service.withdrawn", wish.service_id, version=version)
+    return ServicePublished(service_id=wish.service_id, version=version, area=wish.area, changed=True, feeds=feeds)
 
 
 async def lock_tenants(conn: Connection, tenants: Iterable[str]) -> None:

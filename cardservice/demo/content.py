@@ -59,10 +59,9 @@ async def publish_library(api: Api, document: dict[str, Any]) -> None:
 async def _publish(api: Api, body: dict[str, Any]) -> None:
     """Put a document in force; among many residents that is work in the background, which is waited for."""
     done = await api.call("PUT", f"/v1/services/{body['document']['id']}", body, tenant="wcc")
-    while done.get("job_id") is not None:
-        job = await api.call("GET", f"/v1/jobs/{done['job_id']}", tenant="wcc")
+    if done.get("job_id") is None:
+        return
+    while (job := await api.call("GET", f"/v1/jobs/{done['job_id']}", tenant="wcc"))["state"] != "done":
         if job["state"] == "failed":
             raise DemoError(what="service", detail=job["problem"])
-        if job["state"] == "done":
-            return
         await asyncio.sleep(LOOK_SECONDS)

@@ -8,10 +8,10 @@ hundred microseconds, whoever is forgotten stands before a shut gate.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from cardservice.feed.window import BACK
 
@@ -29,16 +29,6 @@ class Edges:
 
     days: tuple[Span, ...]
     born: tuple[Span, ...]
-
-    def concern(self, born: date | None, statements: Iterable[Mapping[str, Any]]) -> bool:
-        """Whether a person of this birthday and these statements is to be looked at. Says the same as the query."""
-        if born is not None and _within(born, self.born):
-            return True
-        return any(
-            (row["from_date"] is not None and _within(row["from_date"], self.days))
-            or (row["until_date"] is not None and _within(row["until_date"], self.days, earlier=DAY))
-            for row in statements
-        )
 
 
 def edges_between(told: tuple[datetime, datetime], wanted: tuple[datetime, datetime], ages: Iterable[int]) -> Edges:
@@ -69,7 +59,3 @@ def _born(days: Span, years: int) -> Span | None:
 def _years_before(day: date, years: int) -> date:
     year = day.year - years
     return day.replace(year=year, day=28) if (day.month, day.day) == (2, 29) else day.replace(year=year)
-
-
-def _within(day: date, spans: Iterable[Span], *, earlier: timedelta = timedelta(0)) -> bool:
-    return any(first - earlier <= day <= last - earlier for first, last in spans)

@@ -87,7 +87,7 @@ async def move_horizon(
         StaleBasisError: documents or lists changed again and again.
         DocumentError: a document in force names something that is no longer there.
     """
-    for anew in range(ANEW):
+    for _ in range(ANEW):
         try:
             plan = await _begin(db, tenant, now)
             if plan is None:
@@ -95,12 +95,10 @@ async def move_horizon(
             await _complete(db, tenant, plan, now, rest, at_once)
             numbers = await _end(db, tenant, plan, now)
         except StaleBasisError:
-            if anew + 1 == ANEW:
-                raise
             continue
         await prune_tenant(db, tenant, now=now)
         return numbers
-    raise AssertionError("unreachable")
+    raise StaleBasisError(tenant=tenant)
 
 
 async def _begin(db: Database, tenant: str, now: datetime) -> _Plan | None:

@@ -8,14 +8,14 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from cardservice.api.models import ApiModel, Page, Slug
+from cardservice.api.models import SLUG, ApiModel, Page, Slug
 
 MAX_FEEDS = 32
 """Feeds of one reader: areas of two councils and room to grow; each is a cache in its memory."""
 DEFAULT_CODE_SECONDS = 3600
 MAX_CODE_SECONDS = 7 * 24 * 3600
 
-FeedName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,15}/[a-z0-9][a-z0-9.-]{0,62}$")]
+FeedName = Annotated[str, Field(pattern=rf"^[a-z][a-z0-9-]{{1,15}}/{SLUG}$")]
 ReaderName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from datetime import datetime
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgspec
 from aiohttp import web
@@ -25,7 +24,6 @@ from cardservice.taps.models import Occupancy, TapList, TapsPage, TapUpload, Tap
 from cardservice.taps.occupancy import local_midnight, zone_counts
 from cardservice.taps.store import store
 from entitlements.credential.errors import InvalidEncodingError
-from entitlements.model import TenantId
 from entitlements.wire.feed import encode
 from entitlements.wire.taps import MAX_BATCH, TapBatch, TapBatchReply
 
@@ -157,17 +155,8 @@ async def occupancy(call: Call) -> Occupancy:
     if row is None:
         raise not_found("site", site_id[:80])
     catalogue = await load_catalogue(call.conn, call.tenant)
-    since = local_midnight(call.now, ZoneInfo(catalogue.world.tenants[TenantId(call.tenant)].timezone))
+    since = local_midnight(call.now, catalogue.zone)
     lanes = site_value(row).lanes
     counts = await zone_counts(call.conn, call.tenant, site_id, lanes, since=since, until=call.now)
-    zones = [
-        ZoneOccupancy(
-            zone=count.zone,
-            inside=count.inside,
-            went_in=count.went_in,
-            went_out=count.went_out,
-            last_at=count.last_at,
-        )
-        for count in counts
-    ]
+    zones = [ZoneOccupancy(**vars(count)) for count in counts]
     return Occupancy(site=site_id, since=since, at=call.now, inside=sum(zone.inside for zone in zones), zones=zones)

@@ -68,7 +68,7 @@ async def why(work: Work, tap: Row, *, with_facts: bool) -> WhyReply:
         with_facts: whether the person's facts may be shown.
     """
     catalogue = await load_catalogue(work.conn, work.tenant)
-    zone = ZoneInfo(catalogue.world.tenants[TenantId(work.tenant)].timezone)
+    zone = catalogue.zone
     case = _Case(tap=tap, zone=zone)
     decision = await _replay(work, catalogue, case)
     recorded = Decision(outcome=Outcome(tap["outcome"]), reason=tap["reason"])

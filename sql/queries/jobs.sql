@@ -3,7 +3,7 @@
 SELECT cards_numbered FROM tenant WHERE tenant = :tenant;
 
 -- name: add^
--- Work for the background. One publication of a service may wait or run at a time.
+-- Work for the background. One change of a service may wait or run at a time.
 INSERT INTO job (tenant, kind, service_id, draft_id, asked_by, request, tenants, created_at)
 VALUES (:tenant, :kind, :service_id, :draft_id, :asked_by, :request, :tenants, :now)
 RETURNING *;

@@ -10,9 +10,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Work = Callable[[], object]
+MINUTE: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,11 @@ def ratio(times: Mapping[str, list[float]], ours: str, theirs: str) -> tuple[flo
     """Median of ours, of theirs, and of the ratio round by round."""
     ratios = [mine / other for mine, other in zip(times[ours], times[theirs], strict=True)]
     return statistics.median(times[ours]), statistics.median(times[theirs]), statistics.median(ratios)
+
+
+def within_a_minute(name: str, seconds: float) -> Result:
+    """A row of the table for what may take a minute."""
+    return Result(name=name, against="one minute", ours=seconds, theirs=MINUTE, unit="s", ratio=seconds / MINUTE, bar=1)
 
 
 def row(name: str, against: str, times: Mapping[str, list[float]], ours: str, theirs: str, bar: float) -> Result:

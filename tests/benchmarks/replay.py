@@ -14,14 +14,12 @@ from entitlements.model import Instant, PersonId, SiteId, TenantId, ZoneId
 from entitlements.profile import Horizon, Profile
 from entitlements.service import ServiceDocument, Window
 from entitlements.simulate import ReplayTap, simulate
-from tests.benchmarks.measure import Result
+from tests.benchmarks.measure import Result, within_a_minute
 from tests.benchmarks.world import DAY, NOW, service, world
 
 TAPS = 300_000
 """A month of a borough."""
 PEOPLE = 40_000
-MINUTE = 60.0
-"""Seconds that the replay may take (issue: within a minute)."""
 SEED = 20_260_601
 
 
@@ -69,15 +67,7 @@ def _measured(name: str, old: CompiledService, draft: ServiceDocument, sites: li
     seconds = time.perf_counter() - started
     if found.taps + found.exits != TAPS or not (found.now_allowed or found.now_refused):
         raise RuntimeError(f"the replay changed nothing: {found.sentences()}")
-    return Result(
-        name=f"replay of {TAPS:,} taps, {name}, two versions",
-        against="one minute",
-        ours=seconds,
-        theirs=MINUTE,
-        unit="s",
-        ratio=seconds / MINUTE,
-        bar=1.0,
-    )
+    return within_a_minute(f"replay of {TAPS:,} taps, {name}, two versions", seconds)
 
 
 def run() -> list[Result]:

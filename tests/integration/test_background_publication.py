@@ -14,6 +14,7 @@ import pytest
 
 from cardservice.api.call import Actor, Errand
 from cardservice.app import PLATFORM
+from cardservice.catalogue.services import intend
 from cardservice.catalogue.services import publish as publish_in_transaction
 from cardservice.feed.filling import prepare_area
 from cardservice.settings import Settings
@@ -58,7 +59,7 @@ async def _at_once(service: Service, made: dict[str, Any]) -> None:
     platform = service.app[PLATFORM]
     async with platform.db.transaction("wcc") as conn:
         errand = Errand(conn=conn, actor=Actor(name="test", tenant="wcc"))
-        await publish_in_transaction(errand, made["id"], made, ())
+        await publish_in_transaction(errand, await intend(errand, made["id"], made, ()))
     platform.hub.wake()
 
 

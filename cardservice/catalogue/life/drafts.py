@@ -145,9 +145,7 @@ async def note(call: Work, row: Row, what: str, why: str | None, *, version: int
     await audit(call, f"draft.{what.replace(' ', '_')}", f"draft:{row['draft_id']}", **more)
 
 
-async def read(
-    call: Work, row: Row, *, approved_by: str | None = None, words: Vocabulary | None = None
-) -> tuple[Reading, Vocabulary]:
+async def read(call: Work, row: Row, *, words: Vocabulary | None = None) -> tuple[Reading, Vocabulary]:
     """The draft read and linted, as things stand now.
 
     Raises:
@@ -172,8 +170,6 @@ async def read(
         bases=bases,
         service_id=row["service_id"],
         tenant=call.tenant,
-        drafted_by=approved_by if approved_by is not None and wrote(approved_by, row) else None,
-        approved_by=approved_by,
     )
     return reading, words
 

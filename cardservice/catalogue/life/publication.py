@@ -66,7 +66,7 @@ async def publish_draft(call: Work, settings: Settings, draft_id: UUID, why: str
         The draft, ``published`` or ``publishing``.
 
     Raises:
-        ApiProblem: as :func:`ready`, and as :func:`cardservice.catalogue.services.publish`.
+        ApiProblem: as :func:`ready`, and as ``intend`` and ``publish`` of :mod:`cardservice.catalogue.services`.
     """
     made = await ready(call, draft_id, DraftStep.PUBLISH)
     row = made.row
@@ -76,7 +76,7 @@ async def publish_draft(call: Work, settings: Settings, draft_id: UUID, why: str
         moved = await move(call, row, DraftStep.BEGIN)
         await note(call, moved, "publication begun", why)
         return moved
-    done = await put_in_force(call, row["service_id"], made.document, row["shared_with"])
+    done = await put_in_force(call, wish)
     return await finish_draft(call, row, done, why=why, approved_by=made.approved_by)
 
 
@@ -152,7 +152,7 @@ async def roll_back(call: Work, settings: Settings, earlier: Earlier, why: str) 
     if job is not None:
         await audit(call, "service.rollback_begun", earlier.service_id, why=why, same_as=earlier.version, job=str(job))
         return job
-    done = await put_in_force(call, earlier.service_id, earlier.document, earlier.shared_with)
+    done = await put_in_force(call, wish)
     await note_rollback(call, earlier, done, why)
     return done
 
