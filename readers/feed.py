@@ -229,7 +229,6 @@ class Feed:
 
     async def _pull_now(self) -> None:
         for _ in range(MAX_PAGES):
-            self._stop_if_gone()
             cache = self.cache
             if cache is None or self._forked:
                 await self.take_snapshot()
@@ -247,7 +246,6 @@ class Feed:
                 continue
             await self._take_page(cache, page.changes)
             await asyncio.sleep(0)
-            self._stop_if_gone()
             if cache is self.cache and cache.number >= page.head.number:
                 self._confirm()
                 return
@@ -258,7 +256,7 @@ class Feed:
         raise FeedError(self.name, f"the head was not reached within {MAX_PAGES} requests")
 
     def _stop_if_gone(self) -> None:
-        """A pull goes on for those who share it, but not after :meth:`forget`."""
+        """Nothing is fetched anew after :meth:`forget`; a pull that was under way then is given up."""
         if self._gone:
             raise FeedError(self.name, "this reader does not hold it any more")
 

@@ -60,7 +60,6 @@ class Journal:
         self.key = key
         """This reader's own, for what it writes here and into base files."""
         self.database = Database(folder / "state.db", schema=SQL["schema"], synchronous="FULL")
-        self._wiped = False
 
     async def add_changes(self, feed: str, epoch: str, changes: Sequence[AnyChange]) -> None:
         """Write changes down, which follow each other without a gap. Raises DatabaseFaultError."""
@@ -74,8 +73,6 @@ class Journal:
                 await turns.give()
 
         def write(connection: sqlite3.Connection) -> None:
-            if self._wiped:
-                return
             for first, last, body in paced(runs):
                 marked = _marked(self.key, body, feed, epoch, first, last)
                 connection.execute(SQL["add_run"], (feed, epoch, first, last, marked))
@@ -147,8 +144,7 @@ class Journal:
             return None
 
     async def wipe(self) -> None:
-        """Forget everything, after this reader was revoked, and take no more changes: a pull may be under way."""
-        self._wiped = True
+        """Forget everything, after this reader was revoked."""
 
         def write(connection: sqlite3.Connection) -> None:
             for name in ("wipe_changes", "wipe_notes", "wipe_presence", "wipe_own", "wipe_used", "wipe_attempts"):

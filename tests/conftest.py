@@ -114,6 +114,13 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
 
 
 @pytest.fixture
+async def closed(settings: Settings, service: Service) -> AsyncIterator[Service]:
+    """A second process of the same service, with the page for staff only."""
+    async with run_service(settings.model_copy(update={"demo_pages": False})) as running:
+        yield running
+
+
+@pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     """A folder of this test alone."""
     return tmp_path

@@ -11,17 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from readers.cli import main
-
-SETTINGS = """
-service = "http://127.0.0.1:9"
-data_dir = "{folder}/data"
-health_port = 0
-log = "console"
-[[lanes]]
-lane = "in-1"
-sources = ["nfc+udp:127.0.0.1:54399"]
-actuator = "modbus+tcp://127.0.0.1:5099?coil=0&passage=0"
-"""
+from tests.unit.readers.kit.console import settings_file
 
 
 @pytest.fixture(autouse=True)
@@ -32,9 +22,7 @@ def _logs_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    path = tmp_path / "reader.toml"
-    path.write_text(SETTINGS.format(folder=tmp_path), encoding="utf-8")
-    return path
+    return settings_file(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -179,6 +180,32 @@ async def test_a_reader_that_is_stopped_while_it_wipes_itself_ends_well(
         await begun.wait()
     assert not (tmp_path / "enrolment.json").exists()
     assert not (tmp_path / "reader-key.pem").exists()
+
+
+async def test_a_revoked_reader_writes_down_no_change_that_was_under_way(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = service.council.issue(in_snapshot=True)
+    write, begun = Journal.add_changes, asyncio.Event()
+
+    async def slowly(self: Journal, *args: Any) -> None:
+        begun.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await write(self, *args)
+
+    async with running(site_settings(service.url, tmp_path), Devices()) as daemon:
+        await ready(daemon)
+        monkeypatch.setattr(Journal, "add_changes", slowly)
+        feed = daemon.feeds["wcc/leisure"]
+        service.council.put(card, CardState.REVOKED)
+        feed.hint.set()
+        await begun.wait()
+        feed.forget()
+        await daemon.journal.wipe()
+        for _ in range(40):
+            await asyncio.sleep(0.005)
+        assert await daemon.journal.changes_after("wcc/leisure", "e1", 0) == []
 
 
 async def test_a_feed_that_was_taken_from_a_reader_does_not_come_back_by_a_pull(

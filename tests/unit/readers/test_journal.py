@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 
 import pytest
@@ -155,13 +154,3 @@ async def test_of_two_changes_with_one_number_the_one_applied_last_counts(journa
     assert numbers(kept) == list(range(1, 32)), "what followed on the other one is of no use"
     assert isinstance(told.changes[30], CardChange)
     assert encode(kept[30]) == encode(told.changes[30])
-
-
-async def test_a_revoked_reader_writes_down_no_change_that_was_under_way(council: Council, journal: Journal) -> None:
-    for _ in range(4 * RUN):
-        council.issue()
-    writing = asyncio.create_task(journal.add_changes(FEED, "e1", council.changes))
-    await asyncio.sleep(0)
-    await journal.wipe()
-    await writing
-    assert await journal.changes_after(FEED, "e1", 0) == []

@@ -15,17 +15,8 @@ from readers.folder import own_folder
 from readers.jotter import JOTTER_FILE, Jotter
 from readers.outbox import Outbox
 from readers.parked import read_parked, send_again
+from tests.unit.readers.kit.console import settings_file
 from tests.unit.readers.test_outbox import Service, opened, tap, uploader
-
-SETTINGS = """
-service = "http://127.0.0.1:9"
-data_dir = "{folder}"
-health_port = 0
-[[lanes]]
-lane = "in-1"
-sources = ["nfc+udp:127.0.0.1:54399"]
-actuator = "modbus+tcp://127.0.0.1:5099?coil=0&passage=0"
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +45,7 @@ async def park(folder: Path, *reasons: str) -> list[str]:
 
 
 def cardreader(data: Path, *arguments: str) -> Result:
-    config = data.parent / "reader.toml"
-    config.write_text(SETTINGS.format(folder=data), encoding="utf-8")
+    config = settings_file(data.parent)
     return CliRunner().invoke(main, ["parked", "--config", str(config), *arguments])
 
 
