@@ -11,6 +11,7 @@ import asyncpg
 from cardservice.api.call import Call
 from cardservice.api.server import audit
 from cardservice.catalogue.models import ListDraft, ListKind, ListReply, SiteDraft, SiteReply, is_day
+from cardservice.catalogue.served import refuse_area
 from cardservice.catalogue.services import lock_sharers, tell_world
 from cardservice.db import queries
 from cardservice.errors import ApiProblem, conflict, not_found
@@ -27,12 +28,16 @@ async def put_site(call: Call, site_id: str, draft: SiteDraft) -> SiteReply:
     """Make or change a site; the same again changes nothing. Its lanes' areas get a feed if they have none.
 
     Raises:
-        ApiProblem: 422 for an id that documents cannot name, 409 where another council has a site of this id.
+        ApiProblem: 422 for an id that documents cannot name or an area that no feed can be named by; 409 where another
+            council has a site of this id.
     """
     if _SITE_ID.fullmatch(site_id) is None:
         raise _wrong(
             "/site_id", "a site id is letters, digits and _ . : - (at most 100), starting with a letter or digit"
         )
+    for number, lane in enumerate(draft.lanes):
+        for place, area in enumerate(lane.areas):
+            refuse_area(area, at=f"/lanes/{number}/areas/{place}")
     areas = sorted({area for lane in draft.lanes for area in lane.areas})
     for area in areas:
         await prepare_area(call.platform.db, call.tenant, area)

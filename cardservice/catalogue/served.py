@@ -65,6 +65,17 @@ AT_A_TILL: Final = frozenset({"static", "live"})
 could not tell one that was used there."""
 
 
+def refuse_area(area: str, *, at: str) -> None:
+    """Refuse an area that no feed can be named by. ``at`` points to it in the request.
+
+    Raises:
+        ApiProblem: 422 ``wrong_values``.
+    """
+    if AREA.fullmatch(area) is None:
+        field = {"at": at, "problem": AREA_WORDS}
+        raise ApiProblem(422, "wrong_values", f"The area cannot be {area}: {AREA_WORDS}.", fields=[field])
+
+
 def refuse_unserved(document: ServiceDocument) -> None:
     """Let only documents pass whose every rule holds at the gates.
 
@@ -72,9 +83,7 @@ def refuse_unserved(document: ServiceDocument) -> None:
         ApiProblem: 422 ``rule_kind_not_served`` with each kind in words; 422 ``wrong_values`` for an area that no feed
             can be named by.
     """
-    if AREA.fullmatch(document.area) is None:
-        field = {"at": "/document/area", "problem": AREA_WORDS}
-        raise ApiProblem(422, "wrong_values", f"The area cannot be {document.area}: {AREA_WORDS}.", fields=[field])
+    refuse_area(document.area, at="/document/area")
     if any(isinstance(limit, Balance) for limit in document.limits) and len(document.limits) > 1:
         problem = "money is spent at the service, everything else at the gates: a budget stands alone among the limits"
         raise ApiProblem(

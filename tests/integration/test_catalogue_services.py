@@ -312,6 +312,15 @@ async def test_a_card_that_is_over_tells_nothing_of_its_holder(service: Service)
     assert await number_of(service, FEED) == number
 
 
+@pytest.mark.parametrize("area", ["Pool_1", "a:b", "Leisure"])
+async def test_no_lane_is_of_an_area_for_which_no_gate_could_be_enrolled(service: Service, area: str) -> None:
+    body = {"name": "Queen Mother", "lanes": [{"lane": "1", "name": "Lane 1", "areas": ["leisure", area]}]}
+    status, problem = await service.call("PUT", "/v1/sites/queen-mother", body, roles="manager")
+    assert (status, problem["code"], problem["fields"][0]["at"]) == (422, "wrong_values", "/lanes/0/areas/1")
+    assert (await service.call("GET", "/v1/sites/queen-mother"))[0] == 404
+    assert (await service.call("GET", "/v1/areas"))[1]["items"] == []
+
+
 async def test_a_site_reaches_the_gates_of_every_area(service: Service) -> None:
     await publish(service, document())
     await add_site(service)
