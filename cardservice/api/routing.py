@@ -63,6 +63,8 @@ class Endpoint:
     media_type: str
     transaction: bool
     reading: bool
+    before: Handler | None = None
+    """Runs with the handler's arguments before there is a transaction, for work in transactions of its own."""
     told: Told = NOTHING_TOLD
 
     @property
@@ -91,6 +93,7 @@ class Routes:
         media_type: str = JSON,
         transaction: bool = True,
         reading: bool = False,
+        before: Handler | None = None,
         told: Told = NOTHING_TOLD,
     ) -> Callable[[Handler], Handler]:
         """Declare a handler ``async def handler(call[, body: Model][, query: Model]) -> Model | None``.
@@ -99,6 +102,9 @@ class Routes:
         transaction of the caller's tenant, committed after the handler has returned, together with the idempotency row.
         With ``reading`` it is a :class:`~cardservice.db.Reading` of that tenant: for handlers whose statements only
         read, and need nothing of each other.
+
+        ``before`` is for what needs transactions of its own. A handler opens none while it holds the one it was given:
+        as soon as all connections of the pool are in the hands of such, each would wait for the others for ever.
         """
 
         if reading and method != "GET":
@@ -125,6 +131,7 @@ class Routes:
                     media_type=media_type,
                     transaction=transaction and not reading,
                     reading=reading,
+                    before=before,
                     told=told,
                 )
             )

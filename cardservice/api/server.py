@@ -1,7 +1,7 @@
 """From an :class:`~cardservice.api.routing.Endpoint` to an aiohttp handler: the same steps for every operation.
 
-Request id -> caller -> body and query -> (idempotency key) -> handler -> commit -> reply. The change, its audit row,
-its feed numbers and its idempotency row commit together or not at all.
+Request id -> caller -> body and query -> (preparation) -> (idempotency key) -> handler -> commit -> reply. The change,
+its audit row, its feed numbers and its idempotency row commit together or not at all.
 """
 
 from __future__ import annotations
@@ -101,11 +101,15 @@ async def _respond(platform: Platform, endpoint: Endpoint, request: web.Request,
         arguments["body"] = parse_body(endpoint.body, request, raw)
     elif raw and not endpoint.raw:
         raise ApiProblem(400, "no_body_expected", "This call takes no body.")
+    once = endpoint.transaction and endpoint.writes and endpoint.access == "staff"
+    key = _idempotency_key(request) if once else None
+    if endpoint.before is not None:
+        await endpoint.before(call, **arguments)
     if endpoint.transaction:
         async with platform.db.transaction(actor.tenant, read_only=endpoint.method == "GET") as conn:
             call._conn = conn
-            if endpoint.writes and endpoint.access == "staff":
-                response = await _once(endpoint, call, arguments, raw)
+            if key is not None:
+                response = await _once(endpoint, call, arguments, raw, key)
             else:
                 response = _reply(endpoint, await endpoint.handler(call, **arguments))
     else:
@@ -117,15 +121,21 @@ async def _respond(platform: Platform, endpoint: Endpoint, request: web.Request,
     return response
 
 
-async def _once(endpoint: Endpoint, call: Call, arguments: dict[str, BaseModel], raw: bytes) -> web.StreamResponse:
-    """Run a write once for its ``Idempotency-Key``; the same answer every time (draft-ietf-httpapi-idempotency-key)."""
-    key = call.request.headers.get("Idempotency-Key", "")
+def _idempotency_key(request: web.Request) -> str:
+    key = request.headers.get("Idempotency-Key", "")
     if not (1 <= len(key) <= MAX_KEY_CHARACTERS and key.isascii() and key.isprintable()):
         raise ApiProblem(
             400,
             "idempotency_key_missing",
             "A write needs the header Idempotency-Key, a value of your own of 1 to 200 plain characters.",
         )
+    return key
+
+
+async def _once(
+    endpoint: Endpoint, call: Call, arguments: dict[str, BaseModel], raw: bytes, key: str
+) -> web.StreamResponse:
+    """Run a write once for its ``Idempotency-Key``; the same answer every time (draft-ietf-httpapi-idempotency-key)."""
     digest = hashlib.sha256(b"\n".join((endpoint.method.encode(), call.request.path_qs.encode(), raw))).digest()
     mine = {"tenant": call.tenant, "actor": call.actor.name, "key": key}
     # A remembered reply may hold a token or a person's data: it is sealed, under the name of its row.

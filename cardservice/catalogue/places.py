@@ -24,12 +24,11 @@ _LIST_NAME: Final = re.compile(r"@?([A-Za-z0-9][A-Za-z0-9_.-]{0,79})")
 """Without the colon, which separates the owner in other councils' feeds (``cardservice.catalogue.sharing``)."""
 
 
-async def put_site(call: Call, site_id: str, draft: SiteDraft) -> SiteReply:
-    """Make or change a site; the same again changes nothing. Its lanes' areas get a feed if they have none.
+async def prepare_site(call: Call, site_id: str, draft: SiteDraft) -> None:
+    """Make most rows of the areas that have no feed yet, in transactions of their own, before there is one of the call.
 
     Raises:
-        ApiProblem: 422 for an id that documents cannot name or an area that no feed can be named by; 409 where another
-            council has a site of this id.
+        ApiProblem: 422 for an id that documents cannot name or an area that no feed can be named by.
     """
     if _SITE_ID.fullmatch(site_id) is None:
         raise _wrong(
@@ -38,9 +37,16 @@ async def put_site(call: Call, site_id: str, draft: SiteDraft) -> SiteReply:
     for number, lane in enumerate(draft.lanes):
         for place, area in enumerate(lane.areas):
             refuse_area(area, at=f"/lanes/{number}/areas/{place}")
-    areas = sorted({area for lane in draft.lanes for area in lane.areas})
-    for area in areas:
+    for area in _areas(draft):
         await prepare_area(call.platform.db, call.tenant, area)
+
+
+async def put_site(call: Call, site_id: str, draft: SiteDraft) -> SiteReply:
+    """Make or change a site that was prepared; the same again changes nothing. Its lanes' areas get a feed.
+
+    Raises:
+        ApiProblem: 409 where another council has a site of this id.
+    """
     await lock_sharers(call)
     before = await queries().catalogue.site(call.conn, tenant=call.tenant, site_id=site_id)
     lanes = [lane.model_dump() for lane in draft.lanes]
@@ -52,11 +58,15 @@ async def put_site(call: Call, site_id: str, draft: SiteDraft) -> SiteReply:
         )
     except asyncpg.UniqueViolationError:
         raise conflict("site_id_taken", f"Another council has a site with the id {site_id}.") from None
-    for area in areas:
+    for area in _areas(draft):
         await ensure_feed(call.conn, call.tenant, area, now=call.now)
     feeds = await tell_world(call)
     await audit(call, "site.changed", site_id, version=row["version"], feeds=feeds)
     return SiteReply.of(row)
+
+
+def _areas(draft: SiteDraft) -> list[str]:
+    return sorted({area for lane in draft.lanes for area in lane.areas})
 
 
 async def find_site(call: Call, site_id: str) -> Mapping[str, Any]:

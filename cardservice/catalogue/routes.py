@@ -80,7 +80,11 @@ async def get_site(call: Call) -> SiteReply:
     return SiteReply.of(await places.find_site(call, call.path("site_id")))
 
 
-@routes.add("PUT", "/v1/sites/{site_id}", "Make or change a site with its lanes", roles=MANAGERS)
+async def prepare_site(call: Call, body: SiteDraft) -> None:
+    await places.prepare_site(call, call.path("site_id"), body)
+
+
+@routes.add("PUT", "/v1/sites/{site_id}", "Make or change a site with its lanes", roles=MANAGERS, before=prepare_site)
 async def put_site(call: Call, body: SiteDraft) -> SiteReply:
     reply = await places.put_site(call, call.path("site_id"), body)
     call.after_commit.append(call.platform.hub.wake)

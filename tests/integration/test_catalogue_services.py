@@ -19,6 +19,7 @@ from entitlements.profile import Profile
 from tests.support.documents import worked, world
 from tests.support.feed import Mirror, document, number_of, publish, pull, take_snapshot, truth
 from tests.support.reader import add_site, enrolled_reader
+from tests.support.registry import issue_card
 from tests.support.service import Service
 
 FEED = "wcc/leisure"
@@ -319,6 +320,21 @@ async def test_no_lane_is_of_an_area_for_which_no_gate_could_be_enrolled(service
     assert (status, problem["code"], problem["fields"][0]["at"]) == (422, "wrong_values", "/lanes/0/areas/1")
     assert (await service.call("GET", "/v1/sites/queen-mother"))[0] == 404
     assert (await service.call("GET", "/v1/areas"))[1]["items"] == []
+
+
+async def test_many_new_sites_at_once_do_not_wait_for_each_other_for_ever(service: Service) -> None:
+    """Each makes rows in transactions of its own: if it held one meanwhile, there would soon be none left for that."""
+    await issue_card(service)
+
+    async def put(number: int) -> int:
+        lanes = [{"lane": "1", "name": "Lane 1", "areas": [f"area-{number}"]}]
+        site = {"name": "Site", "lanes": lanes}
+        status, _ = await service.call("PUT", f"/v1/sites/site-{number}", site, roles="manager")
+        return status
+
+    async with asyncio.timeout(60):
+        statuses = await asyncio.gather(*map(put, range(2 * service.settings.pool_size)))
+    assert set(statuses) == {200}
 
 
 async def test_a_site_reaches_the_gates_of_every_area(service: Service) -> None:
