@@ -102,6 +102,8 @@ class Call:
     after_commit: list[Callable[[], None]] = field(default_factory=list)
     """Run once the transaction has committed; dropped when it was rolled back."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    prepared: Any = None
+    """What the endpoint's ``before`` gave."""
 
     @property
     def conn(self) -> Connection:

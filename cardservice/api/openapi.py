@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from cardservice.api.auth import TENANT_HEADER
+from cardservice.api.idempotency import MAX_KEY_CHARACTERS
 from cardservice.api.problems import TITLES
 from cardservice.api.routing import Endpoint
 from cardservice.api.schemas import Schemas, is_model, reply_type
-from cardservice.api.server import MAX_KEY_CHARACTERS
 
 _DESCRIPTION: Final = """\
 Lists come in pages: ask again with `cursor` set to `next` of the page before, until `next` is null. The few that are

@@ -64,7 +64,7 @@ class Endpoint:
     transaction: bool
     reading: bool
     before: Handler | None = None
-    """Runs with the handler's arguments before there is a transaction, for work in transactions of its own."""
+    """Runs with the handler's arguments before there is a transaction; what it gives is ``call.prepared``."""
     told: Told = NOTHING_TOLD
 
     @property
@@ -103,7 +103,8 @@ class Routes:
         With ``reading`` it is a :class:`~cardservice.db.Reading` of that tenant: for handlers whose statements only
         read, and need nothing of each other.
 
-        ``before`` is for what needs transactions of its own. A handler opens none while it holds the one it was given:
+        ``before`` is for what takes long or needs transactions of its own; it is spared where the key of the request
+        says that it was answered before. A handler opens none while it holds the one it was given:
         as soon as all connections of the pool are in the hands of such, each would wait for the others for ever.
         """
 

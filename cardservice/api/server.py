@@ -1,12 +1,11 @@
 """From an :class:`~cardservice.api.routing.Endpoint` to an aiohttp handler: the same steps for every operation.
 
-Request id -> caller -> body and query -> (preparation) -> (idempotency key) -> handler -> commit -> reply. The change,
+Request id -> caller -> body and query -> (idempotency key) -> (preparation) -> handler -> commit -> reply. The change,
 its audit row, its feed numbers and its idempotency row commit together or not at all.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -21,13 +20,13 @@ from pydantic import BaseModel, ValidationError
 
 from cardservice.api.auth import authenticate
 from cardservice.api.call import Actor, Call, Work
+from cardservice.api.idempotency import Keyed
 from cardservice.api.problems import from_exception, from_validation, problem_response
 from cardservice.api.routing import Endpoint
 from cardservice.db import queries
 from cardservice.errors import ApiProblem
 from cardservice.platform import Platform
 
-MAX_KEY_CHARACTERS: Final = 200
 REQUEST_ID_CHARACTERS: Final = 64
 TIME_HEADER: Final = "Rescard-Time"
 """The service's clock in ms since the epoch; readers measure their offset by it."""
@@ -101,15 +100,16 @@ async def _respond(platform: Platform, endpoint: Endpoint, request: web.Request,
         arguments["body"] = parse_body(endpoint.body, request, raw)
     elif raw and not endpoint.raw:
         raise ApiProblem(400, "no_body_expected", "This call takes no body.")
-    once = endpoint.transaction and endpoint.writes and endpoint.access == "staff"
-    key = _idempotency_key(request) if once else None
+    keyed = Keyed(call, raw) if endpoint.transaction and endpoint.writes and endpoint.access == "staff" else None
     if endpoint.before is not None:
-        await endpoint.before(call, **arguments)
+        if keyed is not None and (first := await keyed.known(platform.db.reading(actor.tenant))) is not None:
+            return first
+        call.prepared = await endpoint.before(call, **arguments)
     if endpoint.transaction:
         async with platform.db.transaction(actor.tenant, read_only=endpoint.method == "GET") as conn:
             call._conn = conn
-            if key is not None:
-                response = await _once(endpoint, call, arguments, raw, key)
+            if keyed is not None:
+                response = await _once(endpoint, call, arguments, keyed)
             else:
                 response = _reply(endpoint, await endpoint.handler(call, **arguments))
     else:
@@ -121,44 +121,12 @@ async def _respond(platform: Platform, endpoint: Endpoint, request: web.Request,
     return response
 
 
-def _idempotency_key(request: web.Request) -> str:
-    key = request.headers.get("Idempotency-Key", "")
-    if not (1 <= len(key) <= MAX_KEY_CHARACTERS and key.isascii() and key.isprintable()):
-        raise ApiProblem(
-            400,
-            "idempotency_key_missing",
-            "A write needs the header Idempotency-Key, a value of your own of 1 to 200 plain characters.",
-        )
-    return key
-
-
-async def _once(
-    endpoint: Endpoint, call: Call, arguments: dict[str, BaseModel], raw: bytes, key: str
-) -> web.StreamResponse:
-    """Run a write once for its ``Idempotency-Key``; the same answer every time (draft-ietf-httpapi-idempotency-key)."""
-    digest = hashlib.sha256(b"\n".join((endpoint.method.encode(), call.request.path_qs.encode(), raw))).digest()
-    mine = {"tenant": call.tenant, "actor": call.actor.name, "key": key}
-    # A remembered reply may hold a token or a person's data: it is sealed, under the name of its row.
-    name, sealer = "\n".join(mine.values()), call.platform.replies
-    # So is the digest of the request: from that of a body with a four-digit PIN the PIN is found by trying.
-    claimed = await sealer.seal_aside(f"{name}\nrequest", digest)
-    if not await queries().api.claim_idempotency_key(call.conn, **mine, request_sha256=claimed):
-        first = await queries().api.find_idempotent_answer(call.conn, **mine)
-        known = first["request_sha256"]
-        # One of 32 bytes was stored before they were sealed; none is older than a day.
-        if (known if len(known) == len(digest) else await sealer.unseal_aside(f"{name}\nrequest", known)) != digest:
-            raise ApiProblem(422, "idempotency_key_reused", "This Idempotency-Key was used for another request.")
-        body = await sealer.unseal_aside(name, first["response"])
-        return web.Response(
-            status=first["status"],
-            body=body,
-            content_type="application/json" if body else "application/octet-stream",
-            headers={"Idempotency-Replayed": "true"},
-        )
+async def _once(endpoint: Endpoint, call: Call, arguments: dict[str, BaseModel], keyed: Keyed) -> web.StreamResponse:
+    while not await keyed.claim(call.conn):
+        if (first := await keyed.known(call.conn)) is not None:
+            return first
     response = _reply(endpoint, await endpoint.handler(call, **arguments))
-    made = response.body if isinstance(response, web.Response) else None
-    sealed = await sealer.seal_aside(name, made if isinstance(made, bytes) else b"")
-    await queries().api.keep_idempotent_answer(call.conn, **mine, status=response.status, response=sealed)
+    await keyed.keep(call.conn, response)
     return response
 
 

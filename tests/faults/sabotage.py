@@ -122,7 +122,7 @@ def _folded() -> None:
 def _twice() -> None:
     """The service does not know a request again that was answered before."""
 
-    async def anew(endpoint: Any, call: Any, arguments: Any, raw: bytes, key: str) -> Any:
+    async def anew(endpoint: Any, call: Any, arguments: Any, keyed: Any) -> Any:
         return cardservice.api.server._reply(endpoint, await endpoint.handler(call, **arguments))
 
     cardservice.api.server._once = anew

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -93,6 +94,30 @@ async def test_every_replay_of_a_draft_is_on_exactly_one_page(service: Service) 
         path = f"{first}&cursor={page['next']}" if page["next"] else ""
     assert sorted(seen) == [0, 1, 2, 3, 4]
     assert (await service.call("GET", f"{first}&cursor=x", roles=AUTHOR))[0] == 422
+
+
+async def test_a_replay_asked_for_again_with_the_same_key_is_the_first_one(service: Service) -> None:
+    await add_site(service)
+    await published(service, gym())
+    reader = await enrolled_reader(service)
+    adult = await _card(service, "1990-02-03")
+    path = f"/v1/drafts/{(await begin(service, gym()))['draft_id']}/simulate"
+
+    async def press(key: str, **wish: int) -> tuple[int, Any]:
+        await reader.upload(_tap(reader, adult, 10))
+        return await service.call("POST", path, wish, roles=AUTHOR, key=key)
+
+    status, first = await press("press", days=7)
+    assert (status, first["result"]["taps"]) == (200, 1)
+    assert await press("press", days=7) == (200, first)
+    status, problem = await press("press", days=6)
+    assert (status, problem["code"]) == (422, "idempotency_key_reused")
+    together = await asyncio.gather(*(press("twice") for _ in range(2)))
+    assert together[0] == together[1]
+    status, kept = await service.call("GET", f"{path.removesuffix('simulate')}simulations", roles=AUTHOR)
+    assert len(kept["items"]) == 2
+    status, problem = await service.call("POST", path, {}, roles=AUTHOR, headers={"Idempotency-Key": ""})
+    assert (status, problem["code"]) == (400, "idempotency_key_missing")
 
 
 async def test_a_new_service_is_tried_on_everybody_who_came_to_its_places(service: Service) -> None:

@@ -121,6 +121,8 @@ async def test_the_api_describes_itself_so_that_a_client_can_be_made_from_it(ser
         if method != "GET" and operation["security"] == [{"token": []}]:
             assert "Idempotency-Key" in {each["name"] for each in given}, (method, path)
     for endpoint in endpoints():
+        by_staff = endpoint.access == "staff" and endpoint.writes
+        assert endpoint.transaction or not by_staff, "the key is remembered in the transaction of the change"
         operation = operations[endpoint.method, endpoint.path]
         assert ("requestBody" in operation) == _reads_a_body(endpoint), (endpoint.method, endpoint.path)
         for status_code, answer in operation["responses"].items():

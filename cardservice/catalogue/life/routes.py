@@ -122,15 +122,19 @@ async def explain(call: Call) -> ExplainReply:
     return await explain_draft(call, await drafts.find(call, _id(call)))
 
 
+async def replay(call: Call, body: ReplayWish) -> simulation.Replayed:
+    return await simulation.replay(call, _id(call), body)
+
+
 @routes.add(
     "POST",
     "/v1/drafts/{draft_id}/simulate",
     "Replay stored taps under the draft; takes up to a minute",
     roles=MANAGERS,
-    transaction=False,
+    before=replay,
 )
 async def simulate(call: Call, body: ReplayWish) -> SimulationReply:
-    return await simulation.simulate(call, _id(call), body)
+    return await simulation.keep(call, _id(call), body)
 
 
 @routes.add("GET", "/v1/drafts/{draft_id}/simulations", "Replays of a draft, newest first", roles=READERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,11 +19,23 @@ from entitlements.compile import compile_service
 from entitlements.errors import DocumentError
 
 
-async def simulate(call: Call, draft_id: UUID, wish: ReplayWish) -> SimulationReply:
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """A replay that is not yet kept."""
+
+    draft_version: int
+    since: datetime
+    until: datetime
+    result: dict[str, Any]
+    """As in ``SimulationReply``."""
+    seconds: float
+
+
+async def replay(call: Call, draft_id: UUID, wish: ReplayWish) -> Replayed:
     """Replay the stored taps of the last days under the draft and under the version in force.
 
-    The handler has no transaction: a replay takes up to a minute, and a row lock or a connection held for so long
-    would be in everybody's way.
+    Takes up to a minute: a row lock or a connection held for so long would be in everybody's way, so this comes before
+    the transaction of the call.
 
     Raises:
         ApiProblem: 404; 422 where the text is no document, or names what does not exist.
@@ -35,20 +48,16 @@ async def simulate(call: Call, draft_id: UUID, wish: ReplayWish) -> SimulationRe
     started = time.perf_counter()
     result = await call.platform.replays.run(order)
     seconds = time.perf_counter() - started
-    async with call.platform.db.transaction(call.tenant) as conn:
-        errand = Errand(conn=conn, actor=call.actor, now=call.now, request_id=call.request_id)
-        kept = await queries().life.add_simulation(
-            conn,
-            tenant=call.tenant,
-            draft_id=draft_id,
-            draft_version=row["version"],
-            asked_by=call.actor.name,
-            since=since,
-            until=until,
-            result=result,
-            seconds=seconds,
-        )
-        await audit(errand, "draft.simulated", f"draft:{draft_id}", days=wish.days, taps=result["taps"])
+    return Replayed(draft_version=row["version"], since=since, until=until, result=result, seconds=seconds)
+
+
+async def keep(call: Call, draft_id: UUID, wish: ReplayWish) -> SimulationReply:
+    """Keep with the draft what :func:`replay` gave."""
+    done: Replayed = call.prepared
+    kept = await queries().life.add_simulation(
+        call.conn, tenant=call.tenant, draft_id=draft_id, asked_by=call.actor.name, **asdict(done)
+    )
+    await audit(call, "draft.simulated", f"draft:{draft_id}", days=wish.days, taps=done.result["taps"])
     return SimulationReply.of(kept)
 
 
