@@ -37,7 +37,7 @@ def main() -> int:
     write_json(options.out, results)
     if not options.no_document:
         write_document(results)
-    missed = [result.name for result in results if not result.reached]
+    missed = [f"{result.name} (against {result.against})" for result in results if not result.reached]
     if missed:
         print(f"\nmissed: {', '.join(missed)}")
     return 1 if missed else 0
