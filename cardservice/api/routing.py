@@ -104,8 +104,8 @@ class Routes:
         read, and need nothing of each other.
 
         ``before`` is for what takes long or needs transactions of its own; it is spared where the key of the request
-        says that it was answered before. A handler opens none while it holds the one it was given:
-        as soon as all connections of the pool are in the hands of such, each would wait for the others for ever.
+        says that it was answered before. A handler opens none while it holds the one it was given: as soon as all
+        connections of the pool are in the hands of such, each would wait for the others for ever.
         """
 
         if reading and method != "GET":

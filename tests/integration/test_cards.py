@@ -11,7 +11,6 @@ import asyncpg
 import jwt
 import msgspec
 import pytest
-import zxingcpp
 from PIL import Image
 
 from cardservice.app import PLATFORM
@@ -25,6 +24,7 @@ from entitlements.credential import (
 )
 from entitlements.model import TenantId
 from tests.support.feed import PATIENCE, document, number_of, publish
+from tests.support.qr import read_qr
 from tests.support.registry import add_person, issue_card
 from tests.support.service import Service, run_service
 
@@ -60,9 +60,7 @@ async def test_the_picture_on_the_card_is_the_code_and_nothing_else(service: Ser
     for scale in (2, 8):
         status, png = await service.call("GET", f"/v1/cards/{card['card_id']}/qr.png?scale={scale}")
         assert status == 200
-        (code,) = zxingcpp.read_barcodes(
-            Image.open(io.BytesIO(png)), formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCodeModel2)
-        )
+        code = read_qr(Image.open(io.BytesIO(png)))
         claims = [jwt.decode(token, options={"verify_signature": False}) for token in (code.text, card["token"])]
         assert claims[0] == claims[1]
         jwt.decode(code.text, key=await _public_key(service, code.text), algorithms=["ES256"])
@@ -94,7 +92,7 @@ async def test_the_small_code_for_paper_says_the_same_and_is_small(service: Serv
     status, png = await service.call("GET", f"{path}/qr.png?form=rp1&scale=4")
     assert status == 200
     picture = Image.open(io.BytesIO(png))
-    (code,) = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCodeModel2))
+    code = read_qr(picture)
     assert (code.text, code.ec_level) == (token, "M")
     assert picture.size == (4 * (4 + 45 + 4),) * 2, "version 7, with its quiet zone"
     assert (await service.call("GET", f"{path}/code?form=rc1"))[0] == 422

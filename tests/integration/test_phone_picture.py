@@ -8,7 +8,6 @@ from http.cookies import Morsel
 from itertools import pairwise
 from typing import Any
 
-import zxingcpp
 from PIL import Image, ImageDraw
 
 from cardservice.app import PLATFORM
@@ -16,6 +15,7 @@ from entitlements.credential import VerifiedCard, verify_presentation
 from entitlements.credential.claims import Channel, UnverifiedPresentation
 from tests.support.feed import document, publish
 from tests.support.phone import FakePhone, card_keys, link_for, link_in_place_of
+from tests.support.qr import read_qr
 from tests.support.registry import add_person
 from tests.support.service import Service
 from tests.support.state import get, post, resident
@@ -56,8 +56,7 @@ def scan(svg: str) -> bytes:
     for x, y in squares:
         left, top = round(x / size) * MODULE, round(y / size) * MODULE
         draw.rectangle((left, top, left + MODULE - 1, top + MODULE - 1), fill=0)
-    (found,) = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCodeModel2))
-    return bytes(found.bytes)
+    return bytes(read_qr(picture).bytes)
 
 
 async def test_without_javascript_the_link_brings_a_picture_for_services_that_take_one(service: Service) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import zxingcpp
 from PIL import Image
 from playwright.async_api import BrowserContext, Page, Playwright, async_playwright, expect
+
+from tests.support.qr import read_qr
 
 BROWSER: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser: Final = pytest.mark.skipif(
@@ -120,9 +121,7 @@ class Phone:
 def read_pixels(png: bytes) -> bytes:
     """The one QR code of a picture, with error correction M."""
     with Image.open(io.BytesIO(png)) as picture:
-        (found,) = zxingcpp.read_barcodes(
-            picture.convert("L"), formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCodeModel2)
-        )
+        found = read_qr(picture.convert("L"))
     assert found.ec_level == "M"
     return bytes(found.bytes)
 

@@ -4,12 +4,12 @@ import io
 
 import pytest
 import qrcode
-import zxingcpp
 
 from entitlements.credential import Channel, card_text, sign_card_cwt
 from hardware.qr.decode import decode_qr
 from hardware.virtual.scene import View, render
 from tests.support.cards import COUNCILS, LAST_INDEX, LAST_ISSUE_NUMBER, NOW, PHONE_KEY, card_claims, live_code
+from tests.support.qr import read_qr
 
 PAPER_VERSION = 7
 LIVE_VERSION = 12
@@ -85,7 +85,6 @@ def test_a_code_held_far_away_tilted_and_blurred_is_read_nineteen_times_of_twent
 def test_the_frame_of_that_test_is_as_small_as_it_says():
     _, code = picture(card_text(largest_card(COUNCILS[0])))
     frame = render(code, View(tilt=0, roll=0, turn=0, blur=0, noise=0, px_per_module=2))[0]
-    (found,) = zxingcpp.read_barcodes(frame)
-    place = found.position
+    place = read_qr(frame).position
     across, down = place.top_right.x - place.top_left.x, place.bottom_left.y - place.top_left.y
     assert (across, down) == pytest.approx((90, 90), abs=2)  # 45 modules

@@ -28,8 +28,8 @@ async def test_the_journal_stops_at_a_gap(council: Council, journal: Journal) ->
         council.issue()
     await journal.add_changes(FEED, "e1", council.changes[:3])
     await journal.add_changes(FEED, "e1", council.changes[4:])
-    assert [change.n for change in await journal.changes_after(FEED, "e1", 0)] == [1, 2, 3]
-    assert [change.n for change in await journal.changes_after(FEED, "e1", 4)] == [5, 6]
+    assert numbers(await journal.changes_after(FEED, "e1", 0)) == [1, 2, 3]
+    assert numbers(await journal.changes_after(FEED, "e1", 4)) == [5, 6]
     assert await journal.changes_after(FEED, "e2", 0) == []
 
 
@@ -54,11 +54,9 @@ async def test_forgetting_the_changes_of_a_base_leaves_every_later_one(council: 
         council.issue()
     await journal.add_changes(FEED, "e1", council.changes)
     await journal.forget_changes(FEED, "e1", RUN // 2)
-    assert [change.n for change in await journal.changes_after(FEED, "e1", RUN // 2)] == list(
-        range(RUN // 2 + 1, 2 * RUN + 1)
-    )
+    assert numbers(await journal.changes_after(FEED, "e1", RUN // 2)) == list(range(RUN // 2 + 1, 2 * RUN + 1))
     await journal.forget_changes(FEED, "e1", RUN)
-    assert [change.n for change in await journal.changes_after(FEED, "e1", RUN)] == list(range(RUN + 1, 2 * RUN + 1))
+    assert numbers(await journal.changes_after(FEED, "e1", RUN)) == list(range(RUN + 1, 2 * RUN + 1))
     assert await journal.changes_after(FEED, "e1", 0) == [], "what lies behind a gap is of no use"
     await journal.forget_changes(FEED, "e1", 2 * RUN)
     assert await journal.database.run(lambda connection: connection.execute("SELECT * FROM run").fetchall()) == []
@@ -89,9 +87,9 @@ async def test_a_flipped_bit_in_the_journal_is_no_other_change_and_no_younger_da
         connection.execute("UPDATE run SET last = 9 WHERE first = 2")
 
     await journal.database.run(swap)
-    assert [change.n for change in await journal.changes_after(FEED, "e1", 0)] == [1, 2]
+    assert numbers(await journal.changes_after(FEED, "e1", 0)) == [1, 2]
     await journal.database.run(stretch)
-    assert [change.n for change in await journal.changes_after(FEED, "e1", 0)] == [1]
+    assert numbers(await journal.changes_after(FEED, "e1", 0)) == [1]
     await journal.database.run(damage)
     assert await journal.changes_after(FEED, "e1", 0) == []
     assert await journal.recall(f"feed {FEED}", FeedNote) is None
