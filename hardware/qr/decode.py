@@ -17,7 +17,6 @@ MAX_PIXELS = 3840 * 2160
 ENLARGED = 2
 """Times by which a frame is enlarged in which a code was found and not read. It costs some 30 ms, so only then."""
 
-QR_ONLY = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
 MAX_CODES = 4
 """Codes taken from one frame, largest first: the card held up is nearer than the poster behind it."""
 
@@ -37,10 +36,12 @@ def decode_qr(jpeg: bytes) -> list[bytes]:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         # Pillow raises each of these for one kind of broken file or another.
         return []
-    found = zxingcpp.read_barcodes(grey, formats=QR_ONLY, return_errors=True)
+    # Made here: one kept in a module that outlives the interpreter's clearing up is told on stderr as a leak.
+    qr_only = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
+    found = zxingcpp.read_barcodes(grey, formats=qr_only, return_errors=True)
     if found and not any(code.valid for code in found) and grey.size * ENLARGED * ENLARGED <= MAX_PIXELS:
         # A code is there and cannot be read: too far away, most often. Enlarged, its modules are told apart better.
-        found = zxingcpp.read_barcodes(_enlarged(grey), formats=QR_ONLY)
+        found = zxingcpp.read_barcodes(_enlarged(grey), formats=qr_only)
     found.sort(key=_area, reverse=True)
     octets = [code.bytes for code in found if code.valid]
     return [data for data in octets[:MAX_CODES] if 0 < len(data) <= MAX_PRESENTED_BYTES]

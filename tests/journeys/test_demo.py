@@ -89,6 +89,13 @@ def test_no_process_is_left_behind(told: Path) -> None:
     assert not _processes_of(told)
 
 
+@pytest.mark.parametrize("site", ["leisure", "library"])
+def test_the_last_word_of_a_reader_is_that_it_stops(told: Path, site: str) -> None:
+    """One with a camera ended by telling of leaked memory."""
+    lines = (told / "data" / site / "reader.log").read_text().splitlines()
+    assert lines[-1].endswith("the reader stops")
+
+
 def test_ctrl_c_stops_everything_at_any_moment_and_the_data_can_be_used_again(told: Path) -> None:
     running = subprocess.Popen(
         _command(told), cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

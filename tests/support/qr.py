@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import zxingcpp
 
-_ONLY: Final = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCodeModel2)
-"""Among the modules of a QR code another kind of code is found now and then that nobody drew."""
-
 
 def read_qr(picture: Any) -> zxingcpp.Barcode:
-    """The one QR code of a picture, which is an image of Pillow or an array of grey levels."""
-    (found,) = zxingcpp.read_barcodes(picture, formats=_ONLY)
+    """The one QR code of a picture, which is an image of Pillow or an array of grey levels.
+
+    Among its modules another kind of code is found now and then that nobody drew: that is not looked for.
+    """
+    (found,) = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCodeModel2))
     return found
